@@ -1,0 +1,81 @@
+# Everything runs from .venv, which `make env` creates from the locked requirements.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+bin := .venv/bin
+pip := $(bin)/python -m pip --quiet --disable-pip-version-check
+locks := packaging/requirements
+suites := $(wildcard tests/contract tests/e2e)
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
+
+.PHONY: env
+env: .venv/.runtime ## create .venv with .venv/bin/edge-agent
+	@:
+
+.PHONY: dev
+dev: .venv/.dev ## add the development tools to .venv
+	@:
+
+.PHONY: demo
+demo: env ## run the demonstration on this machine
+	@packaging/install-apptainer.sh
+	$(bin)/edge-agent demo --dir .demo
+
+.PHONY: check
+check: dev ## lint, types, import rules and unit tests: seconds
+	@$(bin)/ruff check --quiet .
+	$(bin)/ruff format --quiet --check .
+	$(bin)/mypy --no-error-summary
+	$(bin)/lint-imports >.venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
+	$(bin)/pytest -q tests/unit
+
+.PHONY: test
+test: dev ## check, then the tests against real servers and real containers
+	@packaging/install-apptainer.sh
+	packaging/install-test-tools.sh
+	$(MAKE) check
+	$(if $(suites),$(bin)/pytest -q $(suites))
+
+.PHONY: lock
+lock: ## write packaging/requirements*.txt anew
+	@tools=$$(mktemp -d)
+	trap 'rm -rf -- "$$tools"' EXIT
+	python=$$(packaging/find-python.sh)
+	"$$python" -m venv "$$tools"
+	"$$tools/bin/python" -m pip --quiet --disable-pip-version-check install uv
+	lock() {
+	    "$$tools/bin/uv" pip compile --quiet --universal --fork-strategy fewest --python-version 3.10 \
+	        --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(LOCK_FLAGS) "$$@"
+	}
+	echo "locking the development tools, the runtime and the build backend"
+	lock pyproject.toml --extra dev -o $(locks)-dev.txt
+	lock pyproject.toml -c $(locks)-dev.txt -o $(locks).txt
+	lock --group pyproject.toml:build -c $(locks)-dev.txt -o $(locks)-build.txt
+
+.PHONY: clean
+clean: ## remove .venv, caches and what was built
+	@rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find agent tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.runtime: $(locks).txt $(locks)-build.txt pyproject.toml
+	@if ! $(bin)/python -c 'import pip' 2>/dev/null; then
+	    python=$$(packaging/find-python.sh)
+	    echo "creating .venv with $$("$$python" --version)"
+	    "$$python" -m venv --clear .venv
+	fi
+	echo "installing edge-agent and its requirements into .venv"
+	$(pip) install --require-hashes -r $(locks).txt -r $(locks)-build.txt
+	$(pip) install --no-deps --no-index --no-build-isolation --editable .
+	touch $@
+
+.venv/.dev: .venv/.runtime $(locks)-dev.txt
+	@echo "installing the development tools into .venv"
+	$(pip) install --require-hashes -r $(locks)-dev.txt
+	touch $@

@@ -1,0 +1,37 @@
+"""Guards that hold for every test: nothing of the developer's own environment leaks in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_OWN_FOLDERS = {
+    "HOME": "home",
+    "XDG_CACHE_HOME": "home/.cache",
+    "XDG_CONFIG_HOME": "home/.config",
+    "XDG_DATA_HOME": "home/.local/share",
+    "XDG_STATE_HOME": "home/.local/state",
+    "XDG_RUNTIME_DIR": "run",
+}
+
+# Read before any test changes the environment.
+_CACHE_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@pytest.fixture(scope="session")
+def tools_cache() -> Path:
+    """Where packaging/install-test-tools.sh keeps what it fetched, such as busybox-arm64/busybox."""
+    return _CACHE_HOME / "edge-agent-tests"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("EDGE_AGENT_")]:
+        monkeypatch.delenv(name)
+    top = tmp_path_factory.mktemp("environment")
+    for name, below in _OWN_FOLDERS.items():
+        folder = top / below
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        monkeypatch.setenv(name, str(folder))
