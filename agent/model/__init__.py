@@ -1,0 +1,1 @@
+"""The agent's data: frozen, without I/O and without a clock."""

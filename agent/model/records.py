@@ -1,0 +1,128 @@
+"""What the results store keeps of a job: submission, attempts, commit. JSON, changed only by adding.
+
+Keys, below the results store's root (`sid` is the submission id, `n` counts attempts from 1):
+
+    <sid>/submission          the job as submitted
+    <sid>/attempts/<n>        one attempt; rewriting it renews its lease (the store's clock counts)
+    <sid>/commit              the one result; created once, never changed
+    <sid>/cancel              somebody wants the job to end
+    <sid>/refused/<host>      why a host cannot run the job
+Artifacts of attempt n lie below <sid>/attempts/<n>/ in the artifact store that goes with the results store.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+import msgspec
+
+from agent.model.verdict import Refusal
+
+
+class Outcome(str, Enum):
+    """How an attempt ended. The first six are results of the job, the others are not the job's doing."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # the payload's exit code or signal, or a fault of the job found while staging
+    TIMED_OUT = "timed-out"
+    OUT_OF_MEMORY = "out-of-memory"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"  # older than the job's `expires`; it never ran
+    STOPPED = "stopped"  # the host was told to stop; given back
+    SETUP_FAILED = "setup-failed"  # it never started: image, runtime or host; given back
+    DEFERRED = "deferred"  # a store that it needs does not answer; given back
+    LOST = "lost"  # nobody knows how it ended (reboot, killed waiter); given back
+    SUPERSEDED = "superseded"  # another attempt took over or committed first
+
+    @property
+    def is_result(self) -> bool:
+        """True for an outcome that may be committed as the job's result."""
+        return self in _RESULTS
+
+    @property
+    def is_failure_of_job(self) -> bool:
+        """True when the attempt uses up one of the job's retries."""
+        return self in _FAILURES
+
+
+_FAILURES = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY)
+_RESULTS = (Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.EXPIRED, *_FAILURES)
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of stored records: unknown keys of later releases are ignored."""
+
+
+class Artifact(Record, frozen=True):
+    """One saved output. `key` is relative to the artifact root of the results store; kind tree = a tar archive."""
+
+    name: str
+    key: str
+    size: int
+    sha256: str
+    kind: Literal["file", "tree"] = "file"
+    uri: str | None = None
+
+
+class Submission(Record, frozen=True):
+    """A job as it was submitted. at: seconds since the epoch; by: who, as the submitter says."""
+
+    sid: str
+    job: dict[str, Any]
+    queue: str
+    lane: str
+    at: float
+    by: str | None = None
+
+
+class AttemptRecord(Record, frozen=True):
+    """One attempt. outcome is None while it may be running; checkpoint is the newest complete one it saved.
+
+    token tells two claimants of the same number apart.
+    """
+
+    sid: str
+    n: int
+    host: str
+    token: str
+    claimed_at: float
+    state: str = "claimed"
+    started_at: float | None = None
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    checkpoint: Artifact | None = None
+
+
+class Commit(Record, frozen=True):
+    """The one result of a submission, naming the artifacts of the attempt that won."""
+
+    sid: str
+    n: int
+    host: str
+    token: str
+    outcome: Outcome
+    committed_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Cancel(Record, frozen=True):
+    """A wish to end a job."""
+
+    at: float
+    by: str | None = None
+
+
+class HostRefusal(Record, frozen=True):
+    """Why one host cannot run the job while the host is as it is."""
+
+    host: str
+    at: float
+    refusals: tuple[Refusal, ...]

@@ -1,0 +1,202 @@
+"""What the core needs from outside: small protocols, each with an adapter and a complete fake.
+
+Every method may raise Unavailable (or the subclass named) when the part behind it does not answer, and nothing else.
+Methods are called from several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import msgspec
+
+from agent.model.capabilities import Capabilities
+from agent.model.image import ImageFacts as ImageFacts
+from agent.model.job import Image
+from agent.model.run import ABSENT as ABSENT
+from agent.model.run import LOST as LOST
+from agent.model.run import RUNNING as RUNNING
+from agent.model.run import ContainerRun as ContainerRun
+from agent.model.run import Exit as Exit
+from agent.model.run import RunStatus as RunStatus
+
+
+class Clock(Protocol):
+    """Time. Durations use `boottime`, which goes on during suspend and never jumps."""
+
+    def boottime(self) -> float:
+        """Return seconds since boot, suspend included."""
+
+    def time(self) -> float:
+        """Return seconds since the epoch, for people and records; it may jump and decides nothing."""
+
+
+class Host(Protocol):
+    """This machine, or a recorded one: everything that probes read. Absent is None or empty, never an error."""
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of the file at the absolute `path`; None when it is absent or unreadable."""
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """Return the sorted names in the directory at the absolute `path`; empty when it is absent."""
+
+    def query(self, name: str) -> Any:
+        """Return a fact that is no file, by name (see probes.host.QUERIES); None when it cannot be known."""
+
+
+# --- queues ---------------------------------------------------------------------------------------------------------
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One message in the hands of this agent. handle is opaque to all but its source."""
+
+    queue: str
+    sid: str
+    body: bytes
+    attributes: Mapping[str, str]
+    handle: str
+    submitted_at: float
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A held delivery: its handle and, once claimed, the number and token of the attempt."""
+
+    sid: str
+    handle: str
+    n: int | None = None
+    token: str | None = None
+
+
+class JobSource(Protocol):
+    """One queue."""
+
+    def pull(self, timeout: float) -> Delivery | None:
+        """Return the next delivery, waiting up to `timeout` seconds; None when there was none."""
+
+    def extend(self, leases: Sequence[Lease]) -> frozenset[str]:
+        """Renew the leases; return the sids of those that are lost: another attempt took over."""
+
+    def settle(self, lease: Lease) -> None:
+        """Take the job off the queue for good. Nothing happens when that was done already."""
+
+    def release(self, lease: Lease, delay: float) -> None:
+        """Give the delivery back; this agent does not see it again for `delay` seconds."""
+
+
+class DeadLetters(Protocol):
+    """Where messages go that nobody can run."""
+
+    def bury(self, delivery: Delivery, reason: str, host: str) -> None:
+        """Store the message with the reason, durably; the same message twice is one dead letter."""
+
+
+# --- stores ---------------------------------------------------------------------------------------------------------
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A record's body, and its age in seconds by the store's own clock."""
+
+    body: bytes
+    age: float
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The direct children of a prefix: record names with their age in seconds (the store's clock), and sub-prefixes."""
+
+    records: Mapping[str, float]
+    prefixes: tuple[str, ...]
+
+
+class RecordStore(Protocol):
+    """Small records under slash-separated keys, with one atomic promise: create. Raises StoreUnavailable."""
+
+    def put(self, key: str, body: bytes, *, create: bool = False) -> bool:
+        """Store the record, durably and as a whole; with `create` only if there is none: False when there is one."""
+
+    def get(self, key: str) -> Stored | None:
+        """Return the record, or None."""
+
+    def list(self, prefix: str) -> Listing:
+        """Return what lies directly below `prefix` ("a/b/", or "" for the root); empty when nothing does."""
+
+    def delete(self, key: str) -> None:
+        """Remove the record; nothing happens when there is none."""
+
+
+class ArtifactInfo(msgspec.Struct, frozen=True):
+    """Size in bytes of an artifact."""
+
+    size: int
+
+
+class ArtifactStore(Protocol):
+    """Bytes under URIs of one scheme. Raises StoreUnavailable; ArtifactMissing from open and copy."""
+
+    def stat(self, uri: str) -> ArtifactInfo | None:
+        """Return what is known of the artifact, or None when there is none."""
+
+    def open(self, uri: str) -> BinaryIO:
+        """Return a stream of the artifact's bytes; the caller closes it."""
+
+    def write(self, uri: str, chunks: Iterable[bytes]) -> None:
+        """Store the artifact as a whole: it appears complete, durably, or not at all. Replaces what was there."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy within the store, without moving the bytes through this host where the store can."""
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+class Runtime(Protocol):
+    """Runs containers that outlive the agent. Raises RuntimeUnavailable."""
+
+    def start(self, run: ContainerRun) -> None:
+        """Start the container; nothing happens when this attempt was started before."""
+
+    def status(self, attempt_id: str, timeout: float = 0.0) -> RunStatus:
+        """Return where the attempt is, waiting up to `timeout` seconds for its end."""
+
+    def stop(self, attempt_id: str, why: str, grace: float) -> None:
+        """Ask for the end of the whole process tree: TERM, then KILL after `grace` seconds. Returns at once."""
+
+    def remove(self, attempt_id: str) -> None:
+        """End and forget everything of the attempt: no process, cgroup or mount is left. Idempotent."""
+
+
+class ImageFetcher(Protocol):
+    """Images of the schemes it knows. Raises StoreUnavailable, ArtifactMissing, ArtifactMismatch."""
+
+    def facts(self, image: Image) -> ImageFacts | None:
+        """Return what the image's header says, reading no more than that; None when there is no such image."""
+
+    def fetch(self, image: Image) -> Path:
+        """Return the path of the whole image on this host, its digest checked when the job pins one."""
+
+
+# --- memory and telling ---------------------------------------------------------------------------------------------
+
+
+class Journal(Protocol):
+    """What the agent must remember over its own death. Durable when a call returns. Raises HostFault."""
+
+    def put(self, key: str, body: bytes) -> None:
+        """Remember `body` under `key`, replacing what was there."""
+
+    def remove(self, key: str) -> None:
+        """Forget `key`; nothing happens when it is unknown."""
+
+    def load(self) -> Mapping[str, bytes]:
+        """Return everything remembered, oldest key first."""
+
+
+class Advertiser(Protocol):
+    """Tells others about this host."""
+
+    def capabilities(self, profile: Capabilities, digest: str) -> None:
+        """Announce what the host is."""
+
+    def state(self, state: Mapping[str, Any]) -> None:
+        """Announce what the host is doing: {state, reason, lanes, free, jobs, version}."""
