@@ -1,0 +1,341 @@
+"""The waiter: one process per attempt that outlives agent and holder, and writes down how the job ended.
+
+It writes `run.json` before anything of the job runs, the job's output to `log`, and `exit.json` once no
+process of the job is left. It obeys SIGTERM (reason and grace are in `stop.json`) and the job's own deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+from agent.supervisor import cgroups, files, ladder, launch, processes, sweep
+from agent.supervisor.joblog import JobLog
+from agent.supervisor.wakeup import Wakeup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from agent.supervisor.ladder import Ladder
+    from agent.supervisor.protocol import Spec
+
+READY = b"ready"
+WATCHDOG_INTERVAL_S = 1.0
+# poll() measures time without suspension, deadlines with it: look at the clock this often, at least.
+LONGEST_SLEEP_S = 60.0
+SWEEP_PAUSES_S = (0.005, 1.0)
+RETRY_PAUSES_S = (0.5, 60.0)
+SWEEP_COMPLAINT_S = 30.0
+
+
+def boottime() -> float:
+    """Seconds since boot, suspension included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def main(spec: Spec, ready: int, lock: int) -> NoReturn:
+    """Run in the fork made by the holder, with all signals blocked; tells `ready` READY or why it failed.
+
+    `lock` is held as long as this process lives. Nothing here returns into the holder's code.
+    """
+    status = 1
+    try:
+        _leave_holder(keep={0, 1, 2, ready, lock})
+        waiter = _start(spec, ready)
+        if waiter is not None:
+            waiter.run()
+            status = 0
+    finally:
+        if sys.exc_info()[0] is not None:
+            sys.excepthook(*sys.exc_info())
+        os._exit(status)
+
+
+def _leave_holder(keep: set[int]) -> None:
+    os.setsid()
+    _close_others(keep)
+    processes.set_name("edge-waiter")
+    processes.become_subreaper()
+
+
+def _close_others(keep: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):  # the listing's own descriptor is gone by now
+                os.close(int(name))
+
+
+def _start(spec: Spec, ready: int) -> Waiter | None:
+    try:
+        waiter = Waiter(spec)
+    except (OSError, ValueError) as error:
+        _undo(spec, ready)
+        os.write(ready, f"cannot start {spec.attempt}: {error}".encode("utf-8", "replace"))
+        return None
+    with contextlib.suppress(BrokenPipeError):  # the holder is gone; the run is recorded, so the job goes on
+        os.write(ready, READY)
+    os.close(ready)
+    return waiter
+
+
+def _undo(spec: Spec, ready: int) -> None:
+    """Leave nothing of a start that failed: no gated child, no cgroup, and no lock, so that it can be repeated."""
+    signal.set_wakeup_fd(-1)
+    _close_others(keep={0, 1, 2, ready})
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, 0)
+    if spec.cgroup is not None:
+        cgroups.remove(spec.cgroup)
+
+
+class Waiter:
+    """One attempt from fork to exit.json. Raises OSError when it cannot be started or recorded."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._marker = _open_marker(spec)
+        if spec.cgroup is not None:
+            cgroups.create(spec.cgroup)
+        self._child = launch.fork_child(spec)
+        self._wakeup = Wakeup((signal.SIGTERM, signal.SIGCHLD))
+        self._target = sweep.Target(self._child.process, spec.cgroup, os.getpid())
+        self._log = JobLog(os.path.join(spec.directory, files.LOG), self._child.output, spec.log_limit_bytes)
+        self._started_at, self._began = time.time(), boottime()
+        self._ladder: Ladder | None = None
+        self._watch_at = self._began + WATCHDOG_INTERVAL_S
+        self._marked = False
+        self._ended = False
+        self._oom = False
+        self._launched = False
+        self._error: str | None = None
+        self._poll = self._watched()
+        files.write_json(spec.directory, files.RUN, self._run_record(), durable=False)
+
+    def run(self) -> None:
+        launch.release(self._child)
+        self._sync_run()
+        while not self._ended:
+            self._turn()
+        self._sweep()
+        self._write_exit(self._result())
+
+    def _sync_run(self) -> None:
+        """For the next boot only, and done while the job starts already."""
+        try:
+            files.sync(self._spec.directory, files.RUN)
+        except OSError as error:
+            self._complain(f"its run may be forgotten by a power cut: {error}")
+
+    def _watched(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._wakeup.fd, select.POLLIN)
+        poll.register(self._log.source, select.POLLIN)
+        poll.register(self._child.failure, select.POLLIN)
+        if self._marker is not None:
+            poll.register(self._marker, select.POLLIN)
+        return poll
+
+    def _run_record(self) -> dict[str, Any]:
+        return {
+            "attempt": self._spec.attempt,
+            "boot_id": processes.boot_id(),
+            "waiter": processes.identify(os.getpid())._asdict(),
+            "container": self._child.process._asdict(),
+            "cgroup": self._spec.cgroup,
+            "started_at": self._started_at,
+            "log": os.path.join(self._spec.directory, files.LOG),
+        }
+
+    # One turn: wait until something happens, then look at everything that may have.
+
+    def _turn(self) -> None:
+        for fd, _ in self._poll.poll(self._sleep_ms()):
+            if fd == self._wakeup.fd:
+                self._take_signals()
+            elif fd == self._log.source:
+                self._take_output()
+            elif fd == self._child.failure:
+                self._take_failure()
+            else:
+                self._take_marker()
+        if not self._ended:
+            self._check_time(boottime())
+
+    def _sleep_ms(self) -> float | None:
+        due = [at for at in (self._deadline(), self._next_look()) if at is not None]
+        if not due:
+            return None
+        return max(0.0, min(min(due) - boottime(), LONGEST_SLEEP_S)) * 1000 + 1
+
+    def _deadline(self) -> float | None:
+        if self._ladder is not None:
+            return ladder.next_due(self._ladder)
+        return None if self._spec.timeout_s is None else self._began + self._spec.timeout_s
+
+    def _next_look(self) -> float | None:
+        return None if self._spec.memory_bytes is None else self._watch_at
+
+    def _take_signals(self) -> None:
+        if signal.SIGTERM in self._wakeup.take():
+            self._stop(*self._stop_request())
+        self._reap()
+
+    def _take_output(self) -> None:
+        self._log.copy()
+        if self._log.ended:
+            self._poll.unregister(self._log.source)
+
+    def _take_failure(self) -> None:
+        """Learn once whether the job could be executed."""
+        if not self._launched:
+            self._launched = True
+            self._poll.unregister(self._child.failure)
+            self._error = launch.failure_of(self._child)
+
+    def _take_marker(self) -> None:
+        """The first byte says that the container is up; it cannot be taken back."""
+        if self._marker is not None and not self._marked and _has_byte(self._marker):
+            self._marked = True
+            self._poll.unregister(self._marker)
+
+    def _reap(self) -> None:
+        """Collect orphans; the container itself stays unreaped, so that nobody reuses its pid or session."""
+        while True:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            if found.si_pid == self._child.process.pid:
+                self._ended = True
+                return
+            os.waitpid(found.si_pid, 0)
+
+    # Stopping.
+
+    def _stop_request(self) -> tuple[str, float]:
+        try:
+            request = files.read_json(self._spec.directory, files.STOP) or {}
+        except (OSError, ValueError) as error:
+            self._complain(f"stopped without knowing why: {error}")
+            request = {}
+        why, grace = request.get("why"), request.get("grace_s")
+        return (
+            why if isinstance(why, str) else "stopped",
+            float(grace) if isinstance(grace, (int, float)) else self._spec.grace_s,
+        )
+
+    def _stop(self, why: str, grace_s: float) -> None:
+        self._ladder = ladder.joined(self._ladder, why, grace_s, boottime())
+
+    def _check_time(self, now: float) -> None:
+        timeout = self._spec.timeout_s
+        if self._ladder is None and timeout is not None and now >= self._began + timeout:
+            self._stop("timeout", self._spec.grace_s)
+        if self._spec.memory_bytes is not None and now >= self._watch_at:
+            self._watch_memory(self._spec.memory_bytes, now)
+        if self._ladder is not None:
+            self._climb(self._ladder, now)
+
+    def _watch_memory(self, limit: int, now: float) -> None:
+        self._watch_at = now + WATCHDOG_INTERVAL_S
+        if sweep.rss_bytes(self._target) > limit:
+            self._stop("memory", 0)
+
+    def _climb(self, stop: Ladder, now: float) -> None:
+        step = ladder.due(stop, now)
+        if step == ladder.KILL:
+            sweep.kill(self._target)
+            self._ladder = stop._replace(kill_at=now + SWEEP_PAUSES_S[1], term_at=now + SWEEP_PAUSES_S[1])
+        elif step == ladder.TERM:
+            processes.send_signal(self._child.process, signal.SIGTERM)
+            self._ladder = ladder.after_term(stop, now)
+
+    # The end.
+
+    def _sweep(self) -> None:
+        """Kill whatever the job left, until nothing is left; its cgroup goes with it, so ask that first."""
+        if self._spec.cgroup is not None:
+            self._oom = cgroups.oom_kills(self._spec.cgroup) > 0
+        pause, longest = SWEEP_PAUSES_S
+        complain_at = boottime() + SWEEP_COMPLAINT_S
+        while not sweep.swept(self._target):
+            self._reap_orphans()
+            self._wakeup.wait(pause)
+            pause = min(pause * 2, longest)
+            if boottime() >= complain_at:
+                complain_at = float("inf")
+                self._complain(f"processes do not die: {sweep.kill(self._target)}")
+        self._reap_orphans()
+        self._log.drain()
+        self._take_failure()
+        self._take_marker()
+
+    def _complain(self, what: str) -> None:
+        print(f"{self._spec.attempt}: {what}", file=sys.stderr)
+
+    def _reap_orphans(self) -> None:
+        for stat in processes.scan():
+            if stat.ppid == os.getpid() and stat.dead and stat.pid != self._child.process.pid:
+                os.waitpid(stat.pid, 0)
+
+    def _result(self) -> dict[str, Any]:
+        _, status = os.waitpid(self._child.process.pid, 0)
+        self._log.close()
+        return {
+            "attempt": self._spec.attempt,
+            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) and self._error is None else None,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "why": "exited" if self._ladder is None else self._ladder.why,
+            "error": self._error,
+            "started": self._marked if self._marker is not None else None,
+            "started_at": self._started_at,
+            "ended_at": time.time(),
+            "elapsed_s": boottime() - self._began,
+            "log_bytes": self._log.seen_bytes,
+            "log_truncated": self._log.truncated,
+            "rusage": _usage(),
+            "oom": self._oom,
+        }
+
+    def _write_exit(self, record: dict[str, Any]) -> None:
+        """A result is never given up: on a full disk, try again until there is room."""
+        pause, longest = RETRY_PAUSES_S
+        while not self._exit_written(record, complain=pause == RETRY_PAUSES_S[0]):
+            self._wakeup.wait(pause)
+            pause = min(pause * 2, longest)
+
+    def _exit_written(self, record: dict[str, Any], complain: bool) -> bool:
+        try:
+            files.write_json(self._spec.directory, files.EXIT, record)
+        except OSError as error:
+            if complain:
+                self._complain(f"cannot write its result, trying on: {error}")
+            return False
+        return True
+
+
+def _open_marker(spec: Spec) -> int | None:
+    if not spec.marker:
+        return None
+    path = os.path.join(spec.directory, files.MARKER)
+    files.remove_if_there(path)
+    os.mkfifo(path, 0o600)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+
+def _has_byte(fifo: int) -> bool:
+    try:
+        return bool(os.read(fifo, 1))
+    except BlockingIOError:
+        return False
+
+
+def _usage() -> dict[str, float]:
+    """What the job's reaped processes used; `max_rss_bytes` is that of the largest one."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"user_s": usage.ru_utime, "system_s": usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024}
