@@ -1,0 +1,284 @@
+"""The store queue: jobs wait as records, and an attempt record in the results store is the claim.
+
+    pending/<arch>-<accel>/<sid>      the job as JSON, until it is settled
+
+Several agents may pull the same waiting job; creating the attempt record decides who runs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from agent.errors import StoreUnavailable
+from agent.model.job import Job
+from agent.model.records import Submission
+from agent.ports import Clock, Delivery, Lease, RecordStore
+from agent.results import Results, check_sid, is_sid
+from agent.wire import encode, plain
+
+log = logging.getLogger(__name__)
+
+ALL_LANES = ("*",)
+_PENDING = "pending/"
+# What one look may cost in requests, however many jobs wait.
+_CHECKS_PER_LOOK = 16
+_EARLY_CHECKS_PER_LOOK = 4
+_BODIES_PER_LOOK = 64
+_PRIORITIES_KEPT = 10_000
+_UNREADABLE_SECONDS = 60.0
+
+
+class Waiting(NamedTuple):
+    """A job in the queue; age in seconds since it was submitted, by the store's clock."""
+
+    sid: str
+    lane: str
+    age: float
+
+    @property
+    def key(self) -> str:
+        """The key of its record."""
+        return f"{_PENDING}{self.lane}/{self.sid}"
+
+
+def enqueue(
+    records: RecordStore,
+    results: Results,
+    job: Job,
+    sid: str,
+    now: float,
+    *,
+    queue: str,
+    by: str | None = None,
+) -> str:
+    """Submit the job under `sid` and return it. now: seconds since the epoch; by: who submits.
+
+    The same call again completes one that was interrupted. Raises InvalidInput (sid), StoreUnavailable.
+    """
+    lane = "-".join(job.lane)
+    results.submit(Submission(sid=check_sid(sid), job=plain(job), queue=queue, lane=lane, at=now, by=by))
+    records.put(Waiting(sid, lane, 0.0).key, encode(job), create=True)
+    return sid
+
+
+def pending(records: RecordStore, lanes: Sequence[str] = ALL_LANES) -> tuple[Waiting, ...]:
+    """Return the jobs in the lanes, oldest first; running jobs are among them until they are settled."""
+    names = records.list(_PENDING).prefixes if tuple(lanes) == ALL_LANES else tuple(lanes)
+    found = [
+        Waiting(sid, lane, age)
+        for lane in names
+        for sid, age in records.list(f"{_PENDING}{lane}/").records.items()
+        if is_sid(sid)
+    ]
+    return tuple(sorted(found, key=lambda waiting: -waiting.age))
+
+
+class StoreQueue:
+    """A JobSource over the records of a queue and its results store.
+
+    lanes: which to serve, or ALL_LANES. lease: seconds without renewal after which a claim is void.
+    look_every: seconds between two looks that find nothing. stopping: ends every wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        records: RecordStore,
+        results: Results,
+        lanes: Sequence[str],
+        *,
+        lease: float,
+        look_every: float,
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> None:
+        self._name = name
+        self._records = records
+        self._results = results
+        self._lanes = tuple(lanes)
+        self._look_every = look_every
+        self._clock = clock
+        self._stopping = stopping
+        self._looking = threading.Lock()
+        self._due = clock.boottime()
+        self._own = _Own()
+        self._others = _OthersClaims(results, lease)
+        self._priorities: dict[str, int] = {}
+
+    def pull(self, timeout: float) -> Delivery | None:
+        """Return the most urgent job that nobody runs, waiting up to `timeout` seconds for one."""
+        if not self._looking.acquire(timeout=max(0.0, timeout)):
+            return None
+        try:
+            return self._pull(timeout)
+        finally:
+            self._looking.release()
+
+    def extend(self, leases: Sequence[Lease]) -> frozenset[str]:
+        """Renew the claims among the leases; a job that is not claimed yet has nothing to lose."""
+        lost, failed = set(), None
+        for lease in leases:
+            if lease.n is None or lease.token is None:
+                continue
+            try:
+                if not self._results.renew(lease.sid, lease.n, lease.token):
+                    lost.add(lease.sid)
+            except StoreUnavailable as error:
+                failed = error  # the others may still be renewed
+        if failed is not None:
+            raise failed
+        return frozenset(lost)
+
+    def settle(self, lease: Lease) -> None:
+        """Take the job off the queue."""
+        self._records.delete(lease.handle)
+        self._own.drop(lease.sid)
+
+    def release(self, lease: Lease, delay: float) -> None:
+        """Leave the job to others, and look away from it for `delay` seconds."""
+        self._own.put_off(lease.sid, self._clock.boottime() + delay)
+
+    def _pull(self, timeout: float) -> Delivery | None:
+        remaining = timeout
+        while not self._stopping.is_set():
+            wait = max(0.0, self._due - self._clock.boottime())
+            if wait > remaining:
+                self._stopping.wait(remaining)
+                return None
+            if self._stopping.wait(wait):
+                return None
+            remaining -= wait
+            delivery = self._look(self._clock.boottime())
+            if delivery is not None:
+                return delivery
+        return None
+
+    def _look(self, now: float) -> Delivery | None:
+        self._due = now + self._look_every
+        waiting = pending(self._records, self._lanes)
+        self._forget_all_but(waiting, now)
+        for candidate in self._candidates(waiting, now):
+            try:
+                delivery = self._take(candidate) if self._others.is_free(candidate.sid, now) else None
+            except StoreUnavailable as error:
+                # One record is unreadable or the whole store: either way the next look leaves this job out.
+                self._own.put_off(candidate.sid, now + _UNREADABLE_SECONDS)
+                fields = {"event": "job-put-off", "sid": candidate.sid, "reason": str(error)}
+                log.warning("waiting job cannot be read", extra=fields)
+                return None
+            if delivery is not None:
+                self._due = now
+                return delivery
+        return None
+
+    def _candidates(self, waiting: Sequence[Waiting], now: float) -> Iterator[Waiting]:
+        """Give the jobs to check: by priority, then oldest first, as many as one look may check."""
+        free = [each for each in waiting if not self._own.has(each.sid, now)]
+        if len(free) > 1:
+            self._read_priorities(free)
+        free.sort(key=lambda each: (-self._priorities.get(each.key, 0), -each.age))
+        return iter(self._others.worth_a_check(free, now)[:_CHECKS_PER_LOOK])
+
+    def _read_priorities(self, waiting: Sequence[Waiting]) -> None:
+        unknown = [each.key for each in waiting if each.key not in self._priorities]
+        room = max(0, _PRIORITIES_KEPT - len(self._priorities))
+        for key in unknown[: min(_BODIES_PER_LOOK, room)]:
+            stored = self._records.get(key)
+            self._priorities[key] = _priority(stored.body) if stored else 0
+
+    def _take(self, waiting: Waiting) -> Delivery | None:
+        stored = self._records.get(waiting.key)
+        if stored is None:
+            return None  # settled since it was listed
+        self._own.hold(waiting.sid)
+        submitted_at = self._clock.time() - stored.age
+        return Delivery(self._name, waiting.sid, stored.body, _attributes(waiting.lane), waiting.key, submitted_at)
+
+    def _forget_all_but(self, waiting: Sequence[Waiting], now: float) -> None:
+        keys = {each.key for each in waiting}
+        self._priorities = {key: known for key, known in self._priorities.items() if key in keys}
+        self._others.forget_all_but({each.sid for each in waiting})
+        self._own.prune(now)
+
+
+class _Own:
+    """The jobs that this agent holds, and those it looks away from until a time since boot."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: set[str] = set()
+        self._not_before: dict[str, float] = {}
+
+    def has(self, sid: str, now: float) -> bool:
+        with self._lock:
+            return sid in self._held or self._not_before.get(sid, now) > now
+
+    def hold(self, sid: str) -> None:
+        with self._lock:
+            self._held.add(sid)
+
+    def drop(self, sid: str) -> None:
+        with self._lock:
+            self._held.discard(sid)
+            self._not_before.pop(sid, None)
+
+    def put_off(self, sid: str, until: float) -> None:
+        with self._lock:
+            self._held.discard(sid)
+            self._not_before[sid] = until
+
+    def prune(self, now: float) -> None:
+        with self._lock:
+            self._not_before = {sid: until for sid, until in self._not_before.items() if until > now}
+
+
+class _OthersClaims:
+    """Which jobs others run: remembered until the claim may be void, so that a look need not read it again.
+
+    A few claims are read again before, in turn: the job may have been given back.
+    """
+
+    def __init__(self, results: Results, lease: float) -> None:
+        self._results = results
+        self._lease = lease
+        self._until: dict[str, float] = {}  # least recently read first
+
+    def worth_a_check(self, waiting: Sequence[Waiting], now: float) -> list[Waiting]:
+        sids = {each.sid for each in waiting}
+        early = [sid for sid in self._until if sid in sids][:_EARLY_CHECKS_PER_LOOK]
+        return [each for each in waiting if each.sid in early or self._until.get(each.sid, now) <= now]
+
+    def is_free(self, sid: str, now: float) -> bool:
+        """Say whether a new attempt may start, or a committed result waits for somebody to settle the job."""
+        self._until.pop(sid, None)
+        standing = self._results.standing(sid, self._lease)
+        if standing.expires_in is None or self._results.committed(sid) is not None:
+            return True
+        self._until[sid] = now + standing.expires_in
+        return False
+
+    def forget_all_but(self, sids: Collection[str]) -> None:
+        self._until = {sid: until for sid, until in self._until.items() if sid in sids}
+
+
+class _Urgency(msgspec.Struct, frozen=True):
+    """The one key of a waiting job that orders the queue; all else is read by whoever runs it."""
+
+    priority: int = 0
+
+
+def _priority(body: bytes) -> int:
+    try:
+        return msgspec.json.decode(body, type=_Urgency).priority
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0
+
+
+def _attributes(lane: str) -> Mapping[str, str]:
+    arch, _, accel = lane.rpartition("-")
+    return {"edge_arch": arch, "edge_accel": accel}

@@ -1,0 +1,56 @@
+"""Dead letters as records: dead/<sid>, with the message as it came and the reason why nobody can run it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import msgspec
+
+from agent.ports import Clock, Delivery, RecordStore
+from agent.results import key_part
+
+
+class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A buried message: `body` when it is text, else `body_base64`. at: seconds since the epoch."""
+
+    sid: str
+    queue: str
+    reason: str
+    host: str
+    at: float
+    attributes: Mapping[str, str]
+    body: str | None = None
+    body_base64: str | None = None
+
+
+class StoreDeadLetters:
+    """A DeadLetters port over a record store."""
+
+    def __init__(self, records: RecordStore, clock: Clock) -> None:
+        self._records = records
+        self._clock = clock
+
+    def bury(self, delivery: Delivery, reason: str, host: str) -> None:
+        """Store the message with the reason; the first reason for a message stays."""
+        letter = dead_letter(delivery, reason, host, self._clock.time())
+        self._records.put(f"dead/{key_part(delivery.sid)}", msgspec.json.encode(letter), create=True)
+
+
+def dead_letter(delivery: Delivery, reason: str, host: str, at: float) -> DeadLetter:
+    """Return the record of a message that nobody can run."""
+    text, coded = _readable(delivery.body)
+    return DeadLetter(delivery.sid, delivery.queue, reason, host, at, dict(delivery.attributes), text, coded)
+
+
+def _readable(body: bytes) -> tuple[str | None, str | None]:
+    try:
+        return body.decode(), None
+    except UnicodeDecodeError:
+        return None, base64.b64encode(body).decode()
+
+
+def find_dead_letter(records: RecordStore, sid: str) -> DeadLetter | None:
+    """Return the dead letter of a message, or None."""
+    stored = records.get(f"dead/{key_part(sid)}")
+    return None if stored is None else msgspec.json.decode(stored.body, type=DeadLetter)

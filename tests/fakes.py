@@ -1,0 +1,368 @@
+"""One complete fake per port: in memory, thread-safe, with the same promises as the real part.
+
+tests/contract runs the same tests over a fake and over what it stands for. The runtime is in tests/local_runtime.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from agent.adapters.keys import key_parts, prefix_parts
+from agent.errors import ArtifactMismatch, ArtifactMissing, HostFault, InvalidInput, StoreUnavailable
+from agent.model.capabilities import Capabilities
+from agent.model.job import Image
+from agent.ports import (
+    ArtifactInfo,
+    Delivery,
+    ImageFacts,
+    Lease,
+    Listing,
+    Stored,
+)
+
+from tests.local_runtime import LocalRuntime
+
+START_OF_BOOT = 1000.0
+START_OF_TIME = 1_800_000_000.0
+
+
+__all__ = [
+    "START_OF_BOOT",
+    "START_OF_TIME",
+    "FakeAdvertiser",
+    "FakeArtifacts",
+    "FakeClock",
+    "FakeDeadLetters",
+    "FakeImages",
+    "FakeJournal",
+    "FakeQueue",
+    "FakeRecords",
+    "LocalRuntime",
+]
+
+
+class FakeClock:
+    """A clock that stands still until it is advanced."""
+
+    def __init__(self, boottime: float = START_OF_BOOT, wall: float = START_OF_TIME) -> None:
+        self._boottime = boottime
+        self._wall = wall
+        self._listeners: list[Callable[[], None]] = []
+        self._moved = threading.Condition()
+
+    def boottime(self) -> float:
+        with self._moved:
+            return self._boottime
+
+    def time(self) -> float:
+        with self._moved:
+            return self._wall
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass, and wake up who waits."""
+        with self._moved:
+            self._boottime += seconds
+            self._wall += seconds
+            self._moved.notify_all()
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def set(self, wall: float) -> None:
+        """Set the wall clock, as NTP or a person does: the time since boot does not jump."""
+        with self._moved:
+            self._wall = wall
+
+    def on_advance(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every advance."""
+        with self._moved:
+            self._listeners.append(listener)
+
+    def wait_for(self, boottime: float, timeout: float) -> bool:
+        """Wait up to `timeout` real seconds until the clock has reached `boottime`; say whether it has."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self._boottime >= boottime, timeout)
+
+
+class FakeRecords:
+    """A RecordStore whose ages count by the fake clock. While `down` is set, it does not answer."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.down = False
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._records: dict[str, tuple[bytes, float]] = {}
+
+    def put(self, key: str, body: bytes, *, create: bool = False) -> bool:
+        key_parts(key)
+        self._check()
+        with self._lock:
+            if create and key in self._records:
+                return False
+            self._records[key] = (bytes(body), self._clock.boottime())
+            return True
+
+    def get(self, key: str) -> Stored | None:
+        key_parts(key)
+        self._check()
+        with self._lock:
+            found = self._records.get(key)
+        return None if found is None else Stored(found[0], self._clock.boottime() - found[1])
+
+    def list(self, prefix: str) -> Listing:
+        prefix_parts(prefix)
+        self._check()
+        with self._lock:
+            below = {key[len(prefix) :]: at for key, (_, at) in self._records.items() if key.startswith(prefix)}
+        now = self._clock.boottime()
+        records = {name: now - at for name, at in sorted(below.items()) if "/" not in name}
+        return Listing(records, tuple(sorted({name.split("/")[0] for name in below if "/" in name})))
+
+    def delete(self, key: str) -> None:
+        key_parts(key)
+        self._check()
+        with self._lock:
+            self._records.pop(key, None)
+
+    def _check(self) -> None:
+        if self.down:
+            raise StoreUnavailable("memory: the record store is down; set down = False")
+
+
+class FakeArtifacts:
+    """An ArtifactStore for mem:// URIs. While `down` is set, it does not answer."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self._lock = threading.Lock()
+        self._artifacts: dict[str, bytes] = {}
+
+    def stat(self, uri: str) -> ArtifactInfo | None:
+        found = self._find(uri)
+        return None if found is None else ArtifactInfo(len(found))
+
+    def open(self, uri: str) -> BinaryIO:
+        found = self._find(uri)
+        if found is None:
+            raise ArtifactMissing(f"{uri}: there is no such artifact")
+        return io.BytesIO(found)
+
+    def write(self, uri: str, chunks: Iterable[bytes]) -> None:
+        self._check(uri)
+        content = b"".join(chunks)
+        self._check(uri)
+        with self._lock:
+            self._artifacts[uri] = content
+
+    def copy(self, source: str, target: str) -> None:
+        with self.open(source) as stream:
+            self.write(target, [stream.read()])
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """What is stored, sorted."""
+        with self._lock:
+            return tuple(sorted(self._artifacts))
+
+    def _find(self, uri: str) -> bytes | None:
+        self._check(uri)
+        with self._lock:
+            return self._artifacts.get(uri)
+
+    def _check(self, uri: str) -> None:
+        if not uri.startswith("mem://"):
+            raise InvalidInput(f'"{uri}" is not in memory', hint="such as mem://store/name")
+        if self.down:
+            raise StoreUnavailable("memory: the artifact store is down; set down = False")
+
+
+class _Message(msgspec.Struct):
+    """A queued message; handle is of its last delivery, visible_at when it may be delivered again."""
+
+    body: bytes
+    attributes: Mapping[str, str]
+    added_at: float
+    submitted_at: float
+    visible_at: float
+    handle: str = ""
+
+
+class FakeQueue:
+    """A queue for any number of agents: a delivery not extended within `lease` seconds comes again."""
+
+    def __init__(self, clock: FakeClock, name: str = "fake", lease: float = 120.0) -> None:
+        self.down = False
+        self._clock = clock
+        self._name = name
+        self._lease = lease
+        self._messages: dict[str, _Message] = {}
+        self._deliveries = 0
+        self._changed = threading.Condition()
+        clock.on_advance(self._wake)
+
+    def add(self, sid: str, body: bytes, attributes: Mapping[str, str] | None = None) -> None:
+        """Put a message on the queue; the same sid twice is one message."""
+        now = self._clock.boottime()
+        message = _Message(body, dict(attributes or {}), now, self._clock.time(), now)
+        with self._changed:
+            self._messages.setdefault(sid, message)
+            self._changed.notify_all()
+
+    @property
+    def sids(self) -> tuple[str, ...]:
+        """What is not settled, oldest first."""
+        with self._changed:
+            return tuple(self._messages)
+
+    def pull(self, timeout: float) -> Delivery | None:
+        self._check()
+        with self._changed:
+            self._changed.wait_for(lambda: self._visible() is not None, timeout)
+            sid = self._visible()
+            return None if sid is None else self._deliver(sid)
+
+    def extend(self, leases: Sequence[Lease]) -> frozenset[str]:
+        self._check()
+        lost = set()
+        with self._changed:
+            for lease in leases:
+                message = self._messages.get(lease.sid)
+                if message is None or message.handle != lease.handle:
+                    lost.add(lease.sid)
+                else:
+                    message.visible_at = self._clock.boottime() + self._lease
+        return frozenset(lost)
+
+    def settle(self, lease: Lease) -> None:
+        self._check()
+        with self._changed:
+            self._messages.pop(lease.sid, None)
+
+    def release(self, lease: Lease, delay: float) -> None:
+        self._check()
+        with self._changed:
+            message = self._messages.get(lease.sid)
+            if message is not None and message.handle == lease.handle:
+                message.visible_at = self._clock.boottime() + delay
+                self._changed.notify_all()
+
+    def _visible(self) -> str | None:
+        now = self._clock.boottime()
+        return next((sid for sid, message in self._messages.items() if message.visible_at <= now), None)
+
+    def _deliver(self, sid: str) -> Delivery:
+        self._deliveries += 1
+        message = self._messages[sid]
+        message.handle = f"{sid}#{self._deliveries}"
+        message.visible_at = self._clock.boottime() + self._lease
+        return Delivery(self._name, sid, message.body, message.attributes, message.handle, message.submitted_at)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _check(self) -> None:
+        if self.down:
+            raise StoreUnavailable("memory: the queue is down; set down = False")
+
+
+class FakeDeadLetters:
+    """Dead letters as a mapping from sid to (delivery, reason, host)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._letters: dict[str, tuple[Delivery, str, str]] = {}
+
+    def bury(self, delivery: Delivery, reason: str, host: str) -> None:
+        with self._lock:
+            self._letters.setdefault(delivery.sid, (delivery, reason, host))
+
+    @property
+    def letters(self) -> Mapping[str, tuple[Delivery, str, str]]:
+        """What was buried, first to last."""
+        with self._lock:
+            return dict(self._letters)
+
+
+class FakeJournal:
+    """A journal in memory: hand the same object to the next agent. While `down` is set, it fails."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self._lock = threading.Lock()
+        self._entries: dict[str, bytes] = {}
+
+    def put(self, key: str, body: bytes) -> None:
+        self._check()
+        with self._lock:
+            self._entries[key] = bytes(body)
+
+    def remove(self, key: str) -> None:
+        self._check()
+        with self._lock:
+            self._entries.pop(key, None)
+
+    def load(self) -> Mapping[str, bytes]:
+        self._check()
+        with self._lock:
+            return dict(self._entries)
+
+    def _check(self) -> None:
+        if self.down:
+            raise HostFault("memory: the journal is down; set down = False")
+
+
+class FakeImages:
+    """Images by URI: what their header says, and the file. A pinned digest is checked against the file."""
+
+    def __init__(self, images: Mapping[str, tuple[ImageFacts, Path]]) -> None:
+        self._images = dict(images)
+
+    def facts(self, image: Image) -> ImageFacts | None:
+        found = self._images.get(image.uri)
+        return None if found is None else found[0]
+
+    def fetch(self, image: Image) -> Path:
+        found = self._images.get(image.uri)
+        if found is None:
+            raise ArtifactMissing(f"{image.uri}: there is no such image")
+        if image.sha256 is not None:
+            digest = hashlib.sha256(found[1].read_bytes()).hexdigest()
+            if digest != image.sha256:
+                raise ArtifactMismatch(f"{image.uri}: its SHA-256 is {digest}, not {image.sha256}")
+        return found[1]
+
+
+class FakeAdvertiser:
+    """Keeps what was announced."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._profiles: list[tuple[Capabilities, str]] = []
+        self._states: list[Mapping[str, Any]] = []
+
+    def capabilities(self, profile: Capabilities, digest: str) -> None:
+        with self._lock:
+            self._profiles.append((profile, digest))
+
+    def state(self, state: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._states.append(dict(state))
+
+    @property
+    def profiles(self) -> tuple[tuple[Capabilities, str], ...]:
+        """Every announced profile with its digest, in order."""
+        with self._lock:
+            return tuple(self._profiles)
+
+    @property
+    def states(self) -> tuple[Mapping[str, Any], ...]:
+        """Every announced state, in order."""
+        with self._lock:
+            return tuple(self._states)
