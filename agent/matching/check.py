@@ -1,0 +1,96 @@
+"""What one match is about, and one requirement beside what the host has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from agent.model.capabilities import Capabilities
+from agent.model.job import Job
+from agent.model.share import Share
+from agent.model.verdict import Reason, Refusal, Standing
+
+
+class MatchPolicy(msgspec.Struct, frozen=True):
+    """What the operator allows. Nothing is allowed by default.
+
+    emulate: architectures that may run through binfmt_misc; secrets: names on offer; *_prefixes: URIs whose
+    artifacts jobs may use (whole path segments; none = no URI); max_timeout in seconds, None = any.
+    """
+
+    emulate: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()
+    network_host: bool = False
+    image_prefixes: tuple[str, ...] = ()
+    input_prefixes: tuple[str, ...] = ()
+    output_prefixes: tuple[str, ...] = ()
+    max_timeout: float | None = None
+
+
+class FoundImage(Protocol):
+    """What matching has to know of an image: ports.ImageFacts has it."""
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture that the image itself says it is for."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the image cannot be run, or None."""
+
+
+Item = TypeVar("Item")
+Images = Mapping[str, FoundImage | None]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One requirement of a job beside what the host has. required and found as people read them."""
+
+    reason: Reason
+    required: str
+    found: str
+    standing: Standing
+    remedy: str = ""
+
+    @property
+    def refusal(self) -> Refusal:
+        """The same as one of the reasons of a verdict."""
+        return Refusal(self.reason, self.required, self.found, self.remedy)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Everything that one match is about."""
+
+    job: Job
+    host: Capabilities
+    share: Share
+    free: Share
+    images: Images
+    policy: MatchPolicy
+
+
+def met(reason: Reason, required: str, found: str) -> Check:
+    """Return a requirement that the host meets."""
+    return Check(reason, required, found, Standing.ACCEPTED)
+
+
+def later(reason: Reason, required: str, found: str, remedy: str) -> Check:
+    """Return a requirement that the empty host would meet."""
+    return Check(reason, required, found, Standing.REFUSED_NOW, remedy)
+
+
+def never(reason: Reason, required: str, found: str, remedy: str) -> Check:
+    """Return a requirement that the host does not meet as it is."""
+    return Check(reason, required, found, Standing.REFUSED_HERE, remedy)
+
+
+def source(reason: Reason, required: str, key: str) -> Check:
+    """Return that a URI lies below no prefix in the list `key` of the configuration."""
+    return never(reason, required, "not allowed on this host", f"allow a prefix of it: [policy] {key}")
+
+
+def unique(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return the items without repetitions, in their order."""
+    return tuple(dict.fromkeys(items))

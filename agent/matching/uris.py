@@ -1,0 +1,54 @@
+"""Whether a URI lies below a prefix that the operator allowed, whatever it is dressed up as."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+# An encoded slash, backslash or NUL means one thing to a reader of the URI and another to who opens it.
+_DECEPTIVE = re.compile(r"%(?:2f|5c|00)|[\\\x00-\x20\x7f]", re.IGNORECASE)
+
+
+class _Place(NamedTuple):
+    scheme: str
+    host: str
+    segments: tuple[str, ...]
+
+
+def is_below(uri: str, prefixes: Iterable[str]) -> bool:
+    """Say whether `uri` is one of the prefixes or lies below one, by whole path segments.
+
+    "file:///srv/in" allows file:///srv/in/a, not file:///srv/input; "s3://" allows every bucket. A URI with ".." in
+    its path, encoded or not, or with an encoded slash lies below nothing, and no prefix allows nothing.
+    """
+    place = _place(uri)
+    return place is not None and any(_covers(_place(prefix), place) for prefix in prefixes)
+
+
+def _covers(prefix: _Place | None, place: _Place) -> bool:
+    if prefix is None or prefix.scheme != place.scheme:
+        return False
+    if prefix.scheme != "file" and not prefix.host:
+        return True
+    return prefix.host == place.host and place.segments[: len(prefix.segments)] == prefix.segments
+
+
+def _place(uri: str) -> _Place | None:
+    """Return where the URI points, decoded once; None when that cannot be said without doubt."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    if _DECEPTIVE.search(uri) or not parts.scheme or (parts.path and not parts.path.startswith("/")):
+        return None
+    segments = tuple(unquote(segment) for segment in parts.path.strip("/").split("/")) if parts.path else ()
+    if {".", ".."} & set(segments):
+        return None
+    scheme, host = parts.scheme.lower(), parts.netloc
+    if scheme == "file" and (parts.query or parts.fragment):
+        return None
+    if scheme == "file" and host == "localhost":
+        host = ""
+    return _Place(scheme, host, () if segments == ("",) else segments)

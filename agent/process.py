@@ -1,0 +1,71 @@
+"""Short helper commands, such as `apptainer --version`. Jobs are not started here: see supervisor/."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from agent.errors import Unavailable
+
+_LAST_WORDS = 1.0  # seconds that the pipes of a killed command get to end
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """How a command ended: its exit status (negative: the signal that ended it) and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(
+    argv: Sequence[str], timeout: float, env: Mapping[str, str] | None = None, stdin: bytes | None = None
+) -> Completed:
+    """Run `argv` without a shell, in a session of its own, and wait for its end.
+
+    `env` replaces the environment, None hands on the agent's. Raises Unavailable when the program cannot be
+    started, and when it is not done after `timeout` seconds: then it is killed with its process group.
+    """
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Unavailable(f"{argv[0]} cannot be started: {error.strerror}") from None
+    with child:
+        out, err = _finish(child, timeout, stdin)
+    return Completed(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _finish(child: subprocess.Popen[bytes], timeout: float, stdin: bytes | None) -> tuple[bytes, bytes]:
+    try:
+        return child.communicate(stdin, timeout)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{_name(child.args)} was not done after {timeout:g} s and was killed") from None
+    finally:
+        if child.returncode is None:
+            _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    os.killpg(child.pid, signal.SIGKILL)
+    try:
+        child.communicate(timeout=_LAST_WORDS)
+    except subprocess.TimeoutExpired:
+        # A grandchild that left the group keeps the pipes open; nobody reads them any more.
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _name(args: object) -> str:
+    return str(args[0]) if isinstance(args, list) else str(args)
