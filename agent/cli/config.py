@@ -1,0 +1,97 @@
+"""`edge-agent config check` and `edge-agent config show`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.context import config_from
+from agent.cli.output import print_json, print_table
+from agent.config import Config
+from agent.config.load import settings
+from agent.config.sources import units
+from agent.errors import ConfigError
+from agent.model.units import show_duration, show_size
+from agent.redact import mask_data, mask_text
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@click.group()
+def config() -> None:
+    """Check or show the configuration: files, EDGE_AGENT_* variables and flags together."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(ctx: click.Context, as_json: bool) -> None:
+    """Check the configuration: exit code 0 when it can be used, 2 when not. Warns of what will not work."""
+    try:
+        loaded = config_from(ctx)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json({"ok": False, "error": mask_text(str(error)), "warnings": []})
+        ctx.exit(error.exit_code)
+    found = list(warnings(loaded.config))
+    if as_json:
+        print_json({"ok": True, "error": None, "warnings": found})
+        return
+    for warning in found:
+        click.echo(f"edge-agent: warning: {warning}", err=True)
+    click.echo("ok")
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(ctx: click.Context, as_json: bool) -> None:
+    """Show every key with its value and where it comes from; secrets are masked."""
+    loaded = config_from(ctx)
+    rows = [(key, mask_data(value), loaded.origins[key]) for key, value in settings(loaded.config)]
+    if as_json:
+        print_json({key: {"value": value, "origin": origin} for key, value, origin in rows})
+    else:
+        kinds = units()
+        cells = [(key, _shown(value, kinds.get(_INDEX.sub("", key))), origin) for key, value, origin in rows]
+        print_table("", ("key", "value", "from"), cells)
+
+
+def _shown(value: Any, unit: str | None) -> Any:
+    if unit is not None:
+        return show_size(value) if unit == "size" else show_duration(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value == {} else value
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Yield what is valid and yet will not work for the user who asks."""
+    yield from _unwritable("agent.state_dir", config.state_dir)
+    for index, queue in enumerate(config.queues):
+        yield from _unwritable(f"queues[{index}]", queue.records_root)
+        yield from _unwritable(f"queues[{index}]", queue.results_root)
+    if config.runtime.path is not None and not os.access(config.runtime.path, os.X_OK):
+        yield f'runtime.path = "{config.runtime.path}" is no program that this user may run'
+    for name, secret in config.policy.secrets.items():
+        if secret.file is not None and not os.access(secret.file, os.R_OK):
+            yield f'policy.secrets.{name}: the file "{secret.file}" cannot be read by this user'
+        if secret.env is not None and secret.env not in os.environ:
+            yield f'policy.secrets.{name}: the variable "{secret.env}" is not set here'
+
+
+def _unwritable(key: str, directory: Path) -> Iterator[str]:
+    """A directory that is not there yet must be creatable in the nearest one that is."""
+    there = next(each for each in (directory, *directory.parents) if each.exists())
+    if not there.is_dir():
+        yield f'{key}: "{there}" is not a directory'
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f'{key}: this user may not write in "{there}"'

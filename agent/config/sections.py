@@ -1,0 +1,259 @@
+"""Every key of the configuration with its type and default, and the rules that types cannot say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from agent.errors import InvalidInput, nearest
+from agent.model.job import ARCHITECTURES
+from agent.model.units import Bytes
+
+GIB = 1024**3
+MIB = 1024**2
+ACCELERATORS = ("none", "nvidia", "jetson")
+
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, extra={"unit": "duration"})]
+_QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections: immutable, unknown keys refused."""
+
+
+class AgentSection(Section, frozen=True):
+    """The agent itself. state_dir is an absolute path; log_level is the least level that is written."""
+
+    state_dir: str
+    id: str | None = None
+    workers: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    reprobe_every: PositiveSeconds = 600.0
+
+
+class ResourcesSection(Section, frozen=True):
+    """The share of the host that jobs may use: cores (fractions allowed) and bytes; None = all there is."""
+
+    cpus: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    memory: Bytes | None = None
+    memory_reserve: Bytes = 256 * MIB
+    disk: Bytes | None = None
+    disk_reserve: Bytes = GIB
+
+
+class Queue(Section, frozen=True):
+    """One queue. `lanes` empty = those that this host serves; ("*",) = all that exist."""
+
+    name: str
+    url: str
+    results: str | None = None
+    lanes: tuple[str, ...] = ()
+    lease: PositiveSeconds = 120.0
+    look_every: PositiveSeconds = 2.0
+
+    @property
+    def records_root(self) -> Path:
+        """The directory of the queue's own records: `queue` below the url."""
+        return directory_of(self.url) / "queue"
+
+    @property
+    def results_root(self) -> Path:
+        """The directory of the results store: `results` as configured, else `results` below the url."""
+        return directory_of(self.results) if self.results is not None else directory_of(self.url) / "results"
+
+
+class RuntimeSection(Section, frozen=True):
+    """The container runtime. path None = looked for on PATH; emulate = what may run through binfmt_misc."""
+
+    path: str | None = None
+    emulate: tuple[str, ...] = ()
+
+
+class Secret(Section, frozen=True):
+    """Where one secret is read when a job needs it: a file, or a variable of the agent. Never its value."""
+
+    file: str | None = None
+    env: str | None = None
+
+
+class PolicySection(Section, frozen=True):
+    """What jobs may ask for. A prefix allows every URI below it; no prefix allows none."""
+
+    image_prefixes: tuple[str, ...] = ("file:///",)
+    input_prefixes: tuple[str, ...] = ()
+    output_prefixes: tuple[str, ...] = ()
+    secrets: dict[str, Secret] = {}
+    network_host: bool = False
+    max_timeout: PositiveSeconds | None = None
+
+
+class OutboxSection(Section, frozen=True):
+    """Finished results that could not be delivered yet, in bytes on disk."""
+
+    max_bytes: Bytes = 10 * GIB
+
+
+class RetrySection(Section, frozen=True):
+    """Waiting after a failure: `first` seconds, doubled each time up to `max`, with jitter."""
+
+    first: PositiveSeconds = 2.0
+    max: PositiveSeconds = 600.0
+
+
+class Config(Section, frozen=True):
+    """The whole configuration."""
+
+    agent: AgentSection
+    resources: ResourcesSection = ResourcesSection()
+    labels: dict[str, str] = {}
+    queues: tuple[Queue, ...] = ()
+    runtime: RuntimeSection = RuntimeSection()
+    policy: PolicySection = PolicySection()
+    outbox: OutboxSection = OutboxSection()
+    retry: RetrySection = RetrySection()
+
+    @property
+    def state_dir(self) -> Path:
+        """The directory that holds everything the agent keeps."""
+        return Path(self.agent.state_dir)
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue called `name`. Raises InvalidInput naming the nearest one."""
+        for queue in self.queues:
+            if queue.name == name:
+                return queue
+        raise InvalidInput(f'no queue "{name}" is configured', hint=nearest(name, [each.name for each in self.queues]))
+
+
+def directory_of(url: str) -> Path:
+    """Return the directory that `url` names: "file:///srv/queue" or a plain absolute path.
+
+    Raises InvalidInput for everything else.
+    """
+    parts = urlsplit(url) if ":" in url.partition("/")[0] else None
+    if parts is None:
+        path = url
+    elif parts.scheme != "file":
+        raise InvalidInput(f'scheme "{parts.scheme}" is not known', hint="known: file, or a plain absolute path")
+    elif parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        raise InvalidInput(f'"{url}" is no directory of this host', hint='write "file:///srv/queue"')
+    else:
+        path = unquote(parts.path)
+    if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise InvalidInput(f'"{url}" is not an absolute path', hint='such as "/srv/queue" or "file:///srv/queue"')
+    return Path(path)
+
+
+def check(config: Config) -> None:
+    """Check what types cannot say. Raises InvalidInput whose text begins with the key at fault."""
+    _check_numbers(config)
+    _check_absolute("agent.state_dir", config.agent.state_dir)
+    if config.agent.id is not None and not _QUEUE_NAME.fullmatch(config.agent.id.lower()):
+        raise _wrong("agent.id", config.agent.id, "letters, digits, '.', '_' and '-', at most 63")
+    if config.runtime.path is not None:
+        _check_absolute("runtime.path", config.runtime.path)
+    _check_known("runtime.emulate", config.runtime.emulate, ARCHITECTURES)
+    if config.retry.max < config.retry.first:
+        raise _wrong("retry.max", config.retry.max, f"at least retry.first, {config.retry.first:g} s")
+    _check_queues(config.queues)
+    _check_policy(config.policy)
+
+
+def _wrong(key: str, value: object, right: str) -> InvalidInput:
+    shown = f'"{value}"' if isinstance(value, str) else value
+    return InvalidInput(f"{key} = {shown}", hint=right)
+
+
+def _check_numbers(config: Config) -> None:
+    for section in ("agent", "resources", "policy", "retry"):
+        for key, value in msgspec.structs.asdict(getattr(config, section)).items():
+            _check_finite(f"{section}.{key}", value)
+    for index, queue in enumerate(config.queues):
+        _check_finite(f"queues[{index}].lease", queue.lease)
+        _check_finite(f"queues[{index}].look_every", queue.look_every)
+
+
+def _check_finite(key: str, value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(key, value, "a finite number")
+
+
+def _check_absolute(key: str, path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise _wrong(key, path, "an absolute path")
+
+
+def _check_known(key: str, values: Iterable[str], known: Iterable[str]) -> None:
+    for index, value in enumerate(values):
+        if value not in known:
+            raise _wrong(f"{key}[{index}]", value, nearest(value, known))
+
+
+def _check_queues(queues: tuple[Queue, ...]) -> None:
+    lanes = [f"{arch}-{accel}" for arch in ("any", *ARCHITECTURES) for accel in ACCELERATORS]
+    names: set[str] = set()
+    roots: set[Path] = set()
+    for index, queue in enumerate(queues):
+        key = f"queues[{index}]"
+        if not _QUEUE_NAME.fullmatch(queue.name):
+            raise _wrong(f"{key}.name", queue.name, "lower-case letters, digits, '.', '_' and '-', at most 63")
+        if queue.name in names:
+            raise _wrong(f"{key}.name", queue.name, "another queue has this name")
+        if queue.lanes != ("*",):
+            _check_known(f"{key}.lanes", queue.lanes, lanes)
+        _check_directories(key, queue, roots)
+        names.add(queue.name)
+        roots.add(queue.records_root)
+
+
+def _check_directories(key: str, queue: Queue, taken: set[Path]) -> None:
+    for name, url in (("url", queue.url), ("results", queue.results)):
+        try:
+            directory_of(url if url is not None else "/")
+        except InvalidInput as error:
+            raise InvalidInput(f'{key}.{name} = "{url}": {error.what}', hint=error.hint) from None
+    records, results = queue.records_root, queue.results_root
+    if records in taken:
+        raise _wrong(f"{key}.url", queue.url, "another queue has this url")
+    if records == results or records in results.parents or results in records.parents:
+        raise _wrong(f"{key}.results", queue.results, f"a directory apart from the queue's own records in {records}")
+
+
+def _check_policy(policy: PolicySection) -> None:
+    for kind in ("image_prefixes", "input_prefixes", "output_prefixes"):
+        for index, prefix in enumerate(getattr(policy, kind)):
+            if not _PREFIX.fullmatch(prefix):
+                raise _wrong(f"policy.{kind}[{index}]", prefix, 'a URI, such as "file:///srv/data/"')
+    for name, secret in policy.secrets.items():
+        _check_secret(name, secret)
+
+
+def _check_secret(name: str, secret: Secret) -> None:
+    key = f"policy.secrets.{name}"
+    if not _SECRET_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{key}: not a name of a variable", hint="letters, digits and '_', not starting with a digit"
+        )
+    if (secret.file is None) == (secret.env is None):
+        raise InvalidInput(f"{key}: names no source or two", hint='write {file = "/path"} or {env = "NAME"}')
+    if secret.file is not None:
+        _check_absolute(f"{key}.file", secret.file)
+
+
+def defaults(state_dir: str) -> dict[str, Any]:
+    """Return the raw layer below all others: what depends on the host or the user."""
+    return {"agent": {"state_dir": state_dir}}
+
+
+def embedded_queue(state_dir: str) -> dict[str, Any]:
+    """Return the raw queue that there is when none is configured: a directory of this agent alone."""
+    return {"name": "default", "url": f"{state_dir.rstrip('/')}/queues/default", "lanes": ["*"]}
