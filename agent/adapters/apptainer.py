@@ -1,0 +1,164 @@
+"""Containers by Apptainer (or SingularityCE), started by the holder so that they outlive the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agent.adapters.cgroup import job_groups
+from agent.errors import HostFault, RuntimeUnavailable
+from agent.ports import ABSENT, LOST, RUNNING, ContainerRun, Exit, RunStatus
+from agent.supervisor import client, protocol
+from agent.supervisor.client import HolderClient, SupervisorError
+
+HOME = "/home/job"
+SECRETS = "/run/secrets"
+MARKER = "/.edge-agent/marker"
+# Resident memory of starter, init shim and FUSE helper, which is not the job's.
+RUNTIME_MEMORY = 32 * 1024**2
+# Sourced by the runtime's built-in shell just before the payload, in images without any shell, too.
+MARK_SCRIPT = f"echo s > {MARKER}\n"
+
+
+def argv(program: str, run: ContainerRun) -> list[str]:
+    """Return the command line of the container. Nothing secret is in it: everybody on the host can read it."""
+    directory = run.directory
+    return [
+        program,
+        "-s",
+        "run" if run.command is None else "exec",
+        "--containall",
+        "--cleanenv",
+        "--no-eval",
+        "--no-umask",
+        "--no-privs",
+        "--uts",
+        "--hostname=job",
+        *(["--net", "--network=none"] if run.network == "none" else []),
+        "--no-mount=sys,bind-paths",
+        f"--home={_checked(str(run.home))}:{HOME}",
+        f"--pwd={os.path.normpath(f'{HOME}/{run.workdir}')}",
+        f"--workdir={directory / 'tmp'}",
+        _mount(f"{directory}/marker", MARKER, "rw"),
+        _mount(f"{directory}/mark.sh", "/.singularity.d/env/zz-edge-agent.sh", "ro"),
+        *([_mount(str(run.secrets), SECRETS, "ro")] if run.secrets is not None else []),
+        str(run.image),
+        *(run.command or ()),
+    ]
+
+
+def _mount(source: str, target: str, mode: str) -> str:
+    fields = ["type=bind", f"src={source}", f"dst={target}", *(["ro"] if mode == "ro" else [])]
+    return "--mount=" + ",".join(map(_csv, fields))
+
+
+def _csv(field: str) -> str:
+    """The value of --mount is one line of CSV."""
+    return '"' + field.replace('"', '""') + '"' if '"' in field or "," in field else field
+
+
+def _checked(path: str) -> str:
+    if ":" in path or "," in path:
+        raise HostFault(f'the state directory "{path}" has a ":" or "," in its path, which the runtime cannot mount')
+    return path
+
+
+def environment(run: ContainerRun) -> dict[str, str]:
+    """Return the environment of the runtime's process: the job's variables in the form that passes them on."""
+    inside = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **run.env}
+    passed = {f"{prefix}ENV_{name}": value for prefix in ("APPTAINER", "SINGULARITY") for name, value in inside.items()}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(run.directory),
+        **passed,
+    }
+
+
+def spec(program: str, run: ContainerRun, groups: Path | None) -> dict[str, Any]:
+    """Return what the holder is told: see `supervisor.protocol.Spec`."""
+    return {
+        "version": protocol.VERSION,
+        "attempt": run.attempt_id,
+        "directory": str(run.directory),
+        "argv": argv(program, run),
+        "env": environment(run),
+        "cwd": str(run.directory),
+        "log_limit_bytes": run.log_limit,
+        "timeout_s": run.timeout,
+        "grace_s": run.grace,
+        "cgroup": str(groups / run.attempt_id) if groups else None,
+        "rlimits": {"core": 0},
+        "oom_score_adj": 800,
+        "memory_bytes": run.memory + RUNTIME_MEMORY,
+        "marker": True,
+    }
+
+
+class ApptainerRuntime:
+    """The Runtime port. `program` returns the runtime's path, or None where none is installed."""
+
+    def __init__(self, state_dir: Path, program: Callable[[], str | None], idle_exit: int | None = 60) -> None:
+        """`idle_exit`: seconds after which a holder without jobs leaves; None = it stays."""
+        self._client = HolderClient(state_dir, idle_exit_s=idle_exit)
+        self._program = program
+        self._state_dir = state_dir
+
+    def start(self, run: ContainerRun) -> None:
+        """See ports.Runtime."""
+        program = self._program()
+        if program is None:
+            raise RuntimeUnavailable("no apptainer or singularity on PATH; install it or set runtime.path")
+        (run.directory / "mark.sh").write_text(MARK_SCRIPT)
+        with _translated():
+            self._client.start(spec(program, run, job_groups(self._state_dir)))
+
+    def status(self, attempt_id: str, timeout: float = 0.0) -> RunStatus:
+        """See ports.Runtime."""
+        return _status(self._client.wait(attempt_id, timeout))
+
+    def stop(self, attempt_id: str, why: str, grace: float) -> None:
+        """See ports.Runtime."""
+        with _translated():
+            self._client.stop(attempt_id, why, grace)
+
+    def remove(self, attempt_id: str) -> None:
+        """See ports.Runtime."""
+        with _translated():
+            self._client.remove(attempt_id)
+
+    def end(self) -> None:
+        """End all jobs and the holder, as on a shutdown; nothing happens where no holder runs."""
+        with contextlib.suppress(SupervisorError):
+            self._client.end()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The border: errors of the supervisor become the agent's."""
+    try:
+        yield
+    except (SupervisorError, OSError) as error:
+        raise RuntimeUnavailable(f"the holder of the jobs: {error}") from None
+
+
+def _status(status: client.Status) -> RunStatus:
+    if isinstance(status, client.Exited):
+        return RunStatus("exited", _exit(status.exit))
+    if isinstance(status, client.Lost):
+        return LOST
+    return ABSENT if isinstance(status, client.Absent) else RUNNING
+
+
+def _exit(exit: client.Exit) -> Exit:
+    return Exit(
+        exit_code=exit.exit_code,
+        signal=exit.signal,
+        why="memory" if exit.oom and exit.why == "exited" else exit.why,
+        started=bool(exit.started),
+        started_at=exit.started_at,
+        ended_at=exit.ended_at,
+        error=exit.error,
+    )

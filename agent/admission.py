@@ -1,0 +1,193 @@
+"""From a delivery to a claimed attempt: decode, match, reserve, claim. Whatever is not claimed is answered here."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from agent.attempt import Attempt
+from agent.board import Refused
+from agent.context import Context, Queue
+from agent.delivery import publish
+from agent.errors import InvalidInput, JobError, Unavailable
+from agent.matching import candidate_archs, match, need
+from agent.model.job import Job
+from agent.model.records import Commit, HostRefusal, Outcome
+from agent.model.units import parse_duration
+from agent.model.verdict import Refusal, Standing, Verdict
+from agent.ports import Delivery, Lease
+from agent.wire import decode, plain
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_HERE = 600.0  # a refused-here job is looked at again: images appear, hosts change
+LOOK_AGAIN_NOW = (2.0, 10.0)
+
+
+def admit(context: Context, queue: Queue, delivery: Delivery) -> Attempt | None:
+    """Return the attempt that this host claimed on the delivery, or None: it was settled, released or adopted."""
+    if context.leases.adopt(delivery.sid, delivery.handle):
+        return None
+    lease = Lease(delivery.sid, delivery.handle)
+    context.leases.hold(queue.source, queue.results, lease)
+    try:
+        attempt = _admit(context, queue, delivery, lease)
+    except Unavailable as error:
+        log.warning("job put back", extra={"event": "job-deferred", "sid": delivery.sid, "reason": str(error)})
+        release(context, queue, lease, context.back_off.delay(2, context.random()))
+        attempt = None
+    if attempt is None:
+        context.leases.drop(delivery.sid)
+    return attempt
+
+
+def _admit(context: Context, queue: Queue, delivery: Delivery, lease: Lease) -> Attempt | None:
+    try:
+        job = decode(delivery.body, delivery.attributes)
+        lifetime = _lifetime(job)
+    except JobError as error:
+        bury(context, queue, delivery, lease, str(error))
+        return None
+    if _is_over(context, queue, delivery, lease, lifetime):
+        return None
+    verdict = _match(context, job)
+    if verdict.accepted:
+        attempt = _claim(context, queue, delivery, job, verdict)
+        if attempt is not None:
+            return attempt
+        verdict = Verdict(Standing.REFUSED_NOW)
+    _refuse(context, queue, lease, job, verdict)
+    return None
+
+
+def bury(context: Context, queue: Queue, delivery: Delivery, lease: Lease, reason: str) -> None:
+    """Move a delivery that nobody can run to the dead letters, then off the queue."""
+    queue.dead_letters.bury(delivery, reason, context.host_id)
+    queue.source.settle(lease)
+    log.error("message cannot be run", extra={"event": "job-buried", "sid": delivery.sid, "reason": reason})
+
+
+def _lifetime(job: Job) -> float | None:
+    """Return the seconds after its submission at which the job expires; None = never.
+
+    An end given as a date counts from the job's own `submitted_at`, both by the submitter's clock, so that the age by
+    the server's clock decides and no host's.
+    """
+    if job.expires is None:
+        return None
+    try:
+        return parse_duration(job.expires)
+    except InvalidInput:
+        pass
+    try:
+        end, start = _date(job.expires), _date(job.submitted_at or "")
+    except ValueError:
+        hint = 'a duration such as "36h", or two dates such as 2026-05-01T12:00:00Z in expires and submitted_at'
+        raise JobError(f'expires = "{job.expires}"', hint=hint) from None
+    return (end - start).total_seconds()
+
+
+def _date(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _is_over(context: Context, queue: Queue, delivery: Delivery, lease: Lease, lifetime: float | None) -> bool:
+    """Close what needs no run: committed already (repair the publishing), cancelled, expired."""
+    commit = queue.results.committed(delivery.sid)
+    if commit is None:
+        outcome = _end_without_run(context, queue, delivery, lifetime)
+        if outcome is None:
+            return False
+        commit = Commit(delivery.sid, 0, context.host_id, context.token(), outcome, context.clock.time())
+        if not queue.results.commit(commit):
+            commit = queue.results.committed(delivery.sid) or commit
+    publish(context, queue, commit.artifacts)
+    queue.source.settle(lease)
+    log.info("job is over", extra={"event": "job-over", "sid": delivery.sid, "outcome": commit.outcome.value})
+    return True
+
+
+def _end_without_run(context: Context, queue: Queue, delivery: Delivery, lifetime: float | None) -> Outcome | None:
+    if queue.results.cancelled(delivery.sid) is not None:
+        return Outcome.CANCELLED
+    if lifetime is not None and context.clock.time() - delivery.submitted_at > lifetime:
+        return Outcome.EXPIRED
+    return None
+
+
+def _match(context: Context, job: Job) -> Verdict:
+    profile = context.profile()
+    images = {}
+    for arch in candidate_archs(job, profile, context.policy):
+        image = job.image_for(arch)
+        if image is not None:
+            images[arch] = context.images.facts(image)
+    return match(job, profile, context.ledger.share, context.ledger.free(), images, context.policy)
+
+
+def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict: Verdict) -> Attempt | None:
+    """Reserve and claim.
+
+    The journal comes first: a claim that nobody remembers would hold the job until its lease ends.
+    """
+    standing = queue.results.standing(delivery.sid, queue.lease)
+    if standing.expires_in is not None:
+        return None  # claimed by somebody else since it was pulled
+    attempt = Attempt(
+        sid=delivery.sid,
+        n=standing.next_n,
+        token=context.token(),
+        host=context.host_id,
+        queue=queue.name,
+        handle=delivery.handle,
+        boot_id=context.boot_id,
+        claimed_at=context.clock.time(),
+        table=plain(job),
+        arch=verdict.arch or "",
+        emulated=verdict.emulated,
+        reserved=need(job),
+    )
+    if not context.ledger.reserve(attempt.id, attempt.reserved):
+        return None
+    context.note(attempt)
+    try:
+        claimed = queue.results.claim(attempt.record())
+    except Unavailable:
+        _unclaim(context, attempt)
+        raise
+    if not claimed:
+        _unclaim(context, attempt)
+        return None
+    context.leases.hold(queue.source, queue.results, Lease(attempt.sid, attempt.handle, attempt.n, attempt.token))
+    log.info("job claimed", extra={"event": "job-claimed", "attempt": attempt.id, "job": job.name})
+    return attempt
+
+
+def _unclaim(context: Context, attempt: Attempt) -> None:
+    context.ledger.release(attempt.id)
+    context.journal.remove(attempt.id)
+    context.board.forget(attempt)
+
+
+def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Verdict) -> None:
+    refused = Refused(lease.sid, job.name, queue.name, verdict.standing.value, verdict.refusals)
+    if verdict.refusals and context.board.refuse(refused) and verdict.standing is Standing.REFUSED_HERE:
+        _announce(context, queue, lease.sid, verdict.refusals)
+    if verdict.standing is Standing.REFUSED_HERE:
+        queue.source.release(lease, LOOK_AGAIN_HERE * (1 + context.random() / 2))
+    else:
+        low, high = LOOK_AGAIN_NOW
+        release(context, queue, lease, low + (high - low) * context.random())
+
+
+def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal, ...]) -> None:
+    """Tell the submitter, through the results store, why this host does not run the job."""
+    queue.results.refuse(sid, HostRefusal(context.host_id, context.clock.time(), refusals))
+    reasons = "; ".join(str(refusal) for refusal in refusals)
+    log.info("job does not fit this host", extra={"event": "job-refused", "sid": sid, "reason": reasons})
+
+
+def release(context: Context, queue: Queue, lease: Lease, delay: float) -> None:
+    """Give a delivery back that this host means to take later."""
+    context.board.will_return(lease.sid, context.clock.boottime() + delay)
+    queue.source.release(lease, delay)

@@ -1,0 +1,193 @@
+"""What the agent is doing right now: its mode, its attempts, what it refused. One lock around frozen values.
+
+Everything that shows state renders a Snapshot of this; everything that steers (control socket, leases, signals)
+leaves its wish here, and the worker that owns the attempt acts on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from agent.attempt import Attempt
+from agent.model.verdict import Refusal
+
+ModeName = Literal["starting", "ready", "paused", "draining", "faulty"]
+KEPT = 200  # ended attempts and refusals that a snapshot still shows
+
+
+class Mode(msgspec.Struct, frozen=True):
+    """Whether new work is taken. reason: what the operator, or the agent, noted. since: seconds since the epoch."""
+
+    name: ModeName = "starting"
+    reason: str | None = None
+    since: float | None = None
+
+    @property
+    def takes_work(self) -> bool:
+        """True when new jobs may be pulled."""
+        return self.name == "ready"
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A job that this host does not run, and why. standing: refused-now or refused-here."""
+
+    sid: str
+    name: str
+    queue: str
+    standing: str
+    refusals: tuple[Refusal, ...]
+
+
+class Live(msgspec.Struct, frozen=True):
+    """An attempt with what is going on: the step it is in, a wish to stop it, a delivery that cannot leave."""
+
+    attempt: Attempt
+    step: str = ""
+    stop: str | None = None
+    waiting: str | None = None
+
+
+class Board:
+    """The shared state of all threads of the agent. `events` counts what happened to attempts."""
+
+    def __init__(self, on_mode: Callable[[Mode], None] = lambda mode: None) -> None:
+        """`on_mode` is called after each change of mode, to remember and announce it."""
+        self._lock = threading.RLock()
+        self._mode = Mode()
+        self._live: dict[str, Live] = {}
+        self._ended: OrderedDict[str, Live] = OrderedDict()
+        self._refused: OrderedDict[str, Refused] = OrderedDict()
+        self._returning: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+        self._on_mode = on_mode
+        self.events = 0
+        self.changed = threading.Condition(self._lock)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode."""
+        return self._mode
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change the mode."""
+        with self.changed:
+            self._mode = mode
+            self.changed.notify_all()
+        self._on_mode(mode)
+
+    # --- attempts ---
+
+    def show(self, attempt: Attempt, step: str = "") -> None:
+        """Show the attempt as it is now; one that reached its end moves to the ended ones."""
+        with self.changed:
+            before = self._live.pop(attempt.id, None)
+            live = Live(attempt, step, before.stop if before else None)
+            if attempt.state.is_end:
+                self._keep(self._ended, attempt.id, live)
+            else:
+                self._live[attempt.id] = live
+                self._refused.pop(attempt.sid, None)
+            self.events += 1
+            self.changed.notify_all()
+
+    def forget(self, attempt: Attempt) -> None:
+        """Take an attempt off that was never claimed."""
+        with self.changed:
+            self._live.pop(attempt.id, None)
+
+    def wait_in_outbox(self, attempt: Attempt, why: str) -> None:
+        """Note that the attempt is finished and its results cannot leave at present."""
+        with self.changed:
+            live = self._live.get(attempt.id, Live(attempt))
+            self._live[attempt.id] = msgspec.structs.replace(live, attempt=attempt, step="outbox", waiting=why)
+            self.changed.notify_all()
+
+    def live(self) -> tuple[Live, ...]:
+        """Return all attempts that are not at their end."""
+        with self._lock:
+            return tuple(self._live.values())
+
+    def ended(self) -> tuple[Live, ...]:
+        """Return the attempts that ended last, oldest first."""
+        with self._lock:
+            return tuple(self._ended.values())
+
+    def find(self, sid: str) -> Live | None:
+        """Return the live attempt at this job."""
+        with self._lock:
+            return next((live for live in self._live.values() if live.attempt.sid == sid), None)
+
+    def ask_stop(self, attempt_id: str, why: str) -> bool:
+        """Wish that the attempt ends; the first reason stays. False when it is not here, or finished already."""
+        with self.changed:
+            live = self._live.get(attempt_id)
+            if live is None or live.attempt.ending is not None:
+                return False
+            self._live[attempt_id] = msgspec.structs.replace(live, stop=live.stop or why)
+            self.changed.notify_all()
+            return True
+
+    def stop_wish(self, attempt_id: str) -> str | None:
+        """Return why the attempt shall end, or None."""
+        with self._lock:
+            live = self._live.get(attempt_id)
+            return live.stop if live else None
+
+    # --- refusals ---
+
+    def refuse(self, refused: Refused) -> bool:
+        """Remember a refusal; True when it is news (other reasons than last time)."""
+        with self.changed:
+            news = self._refused.get(refused.sid) != refused
+            self._keep(self._refused, refused.sid, refused)
+            self.changed.notify_all()
+            return news
+
+    def refused(self) -> tuple[Refused, ...]:
+        """Return the refusals of jobs that have not run here since, oldest first."""
+        with self._lock:
+            return tuple(self._refused.values())
+
+    def will_return(self, sid: str, when: float) -> None:
+        """Note that this host means to look at the job again at `when` (seconds since boot)."""
+        with self._lock:
+            self._returning[sid] = when
+            self.events += 1
+
+    def returning(self, now: float) -> bool:
+        """Say whether a job that was given back is still to be looked at again here."""
+        with self._lock:
+            due = [sid for sid, when in self._returning.items() if when <= now]
+            for sid in due:
+                del self._returning[sid]
+            # A pull that found nothing before a job came back has not looked at it.
+            self.events += len(due)
+            return bool(self._returning)
+
+    # --- problems ---
+
+    def problem(self, part: str, message: str | None) -> bool:
+        """Note what is wrong with a part (a queue, a store), None when nothing is any more; True when it is news."""
+        with self._lock:
+            news = self._problems.get(part) != message
+            self._problems.pop(part, None)
+            if message is not None:
+                self._problems[part] = message
+            return news
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong now, by part."""
+        with self._lock:
+            return dict(self._problems)
+
+    @staticmethod
+    def _keep(store: OrderedDict[str, Live] | OrderedDict[str, Refused], key: str, value: Live | Refused) -> None:
+        store[key] = value  # type: ignore[assignment]
+        store.move_to_end(key)
+        while len(store) > KEPT:
+            store.popitem(last=False)

@@ -1,0 +1,111 @@
+"""A host that fails one job after another before they start takes no more work until a container of its own runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.board import Live, Mode
+from agent.context import Context
+from agent.errors import EdgeAgentError, HostFault
+from agent.model.records import Outcome
+from agent.model.run import ContainerRun
+
+log = logging.getLogger(__name__)
+
+FAULTY_AFTER = 3  # jobs in a row
+LOOK = 2.0
+CANARY_TIMEOUT = 30.0
+
+
+def failed_in_a_row(ended: tuple[Live, ...]) -> set[str]:
+    """Return the jobs among the attempts (oldest first) that failed in set-up since one got further than that."""
+    sids: set[str] = set()
+    for live in reversed(ended):
+        ending = live.attempt.ending
+        if ending is not None and ending.outcome is Outcome.SETUP_FAILED:
+            sids.add(live.attempt.sid)
+        elif ending is not None and ending.outcome.is_result:
+            break
+    return sids
+
+
+class Canary:
+    """Watches the ends of attempts; `run` runs a tiny container and raises EdgeAgentError when that fails."""
+
+    def __init__(self, context: Context, run: Callable[[], None]) -> None:
+        self._context = context
+        self._run = run
+        self._passed_at = 0.0
+        self._failures = 0
+
+    def step(self, now: float) -> float:
+        """Pause the host when it is faulty, try it while it is."""
+        board = self._context.board
+        if board.mode.name == "ready":
+            recent = tuple(live for live in board.ended() if live.attempt.claimed_at > self._passed_at)
+            failed = failed_in_a_row(recent)
+            if len(failed) >= FAULTY_AFTER:
+                reason = f"{len(failed)} jobs in a row could not be set up: {recent[-1].attempt.ending.reason}"  # type: ignore[union-attr]
+                board.set_mode(Mode("faulty", reason, self._context.clock.time()))
+                log.error("host is faulty", extra={"event": "host-faulty", "reason": reason})
+        return now + (self._try() if board.mode.name == "faulty" else LOOK)
+
+    def _try(self) -> float:
+        """Run the canary; return the seconds to the next turn."""
+        try:
+            self._run()
+        except EdgeAgentError as error:
+            self._failures += 1
+            log.warning("canary container fails", extra={"event": "canary-failed", "reason": str(error)})
+            return self._context.back_off.delay(self._failures, self._context.random())
+        self._failures, self._passed_at = 0, self._context.clock.time()
+        self._context.board.set_mode(Mode("ready", None, self._passed_at))
+        log.info("canary container runs again", extra={"event": "canary-passed"})
+        return LOOK
+
+
+def run_canary(context: Context, build_image: Callable[[Path], None]) -> None:
+    """Run `true` in a tiny image; `build_image` makes it when it is not there yet. Raises EdgeAgentError on failure."""
+    image = context.state_dir / "canary.sif"
+    if not image.exists():
+        build_image(image)
+    attempt_id = f"canary.{context.token()}"
+    directory = context.directory(attempt_id)
+    try:
+        for name in ("work", "tmp"):
+            (directory / name).mkdir(parents=True)
+        context.runtime.start(_canary_run(attempt_id, directory, image))
+        status = context.runtime.status(attempt_id, timeout=2 * CANARY_TIMEOUT)
+        if status.exit is None or status.exit.exit_code != 0 or not status.exit.started:
+            raise HostFault(f"the canary container ended as {status.phase}: {_last_line(directory / 'log')}")
+    except OSError as error:
+        raise HostFault(f"the canary's directory {directory}: {error.strerror}") from None
+    finally:
+        context.runtime.remove(attempt_id)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _canary_run(attempt_id: str, directory: Path, image: Path) -> ContainerRun:
+    return ContainerRun(
+        attempt_id=attempt_id,
+        directory=directory,
+        image=image,
+        command=("true",),
+        env={},
+        home=directory / "work",
+        workdir=".",
+        network="none",
+        cpus=1.0,
+        memory=64 * 1024**2,
+        timeout=CANARY_TIMEOUT,
+        grace=1.0,
+        log=directory / "log",
+    )
+
+
+def _last_line(log_file: Path) -> str:
+    lines = log_file.read_text(errors="replace").strip().splitlines() if log_file.exists() else []
+    return lines[-1] if lines else "it printed nothing"

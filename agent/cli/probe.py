@@ -1,0 +1,69 @@
+"""`edge-agent probe`: what this host is and has, or what a recorded one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import wiring
+from agent.adapters.host import RecordedHost
+from agent.cli.context import config_from
+from agent.cli.output import print_json, print_table
+from agent.model.capabilities import Capabilities
+from agent.model.units import show_size
+from agent.probes import probe_host
+
+
+@click.command()
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Read the recorded host in DIR instead of this one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: edge-agent/capabilities/v1.")
+@click.pass_context
+def probe(ctx: click.Context, root: Path | None, as_json: bool) -> None:
+    """Show what this host is and has, and what is wrong with it."""
+    profile = wiring.probe(config_from(ctx).config) if root is None else probe_host(RecordedHost(root))
+    if as_json:
+        print_json(profile.table())
+    else:
+        _print_for_people(profile)
+
+
+def _print_for_people(profile: Capabilities) -> None:
+    table = profile.table()
+    problems = table.pop("problems")
+    print_table("", ("key", "value"), [(key, _shown(key, value)) for key, value in _rows(table)])
+    for problem in problems:
+        click.echo(f"\n{problem['probe']}: {problem['message']}")
+        if problem["remedy"]:
+            click.echo(f"  remedy: {problem['remedy']}")
+
+
+def _rows(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of everything that is known; what is unknown only says so for whole parts."""
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    known = {key: part for key, part in value.items() if part is not None}
+    if not known and path:
+        yield path, None if value else ()
+    for key, part in known.items():
+        yield from _rows(part, f"{path}.{key}" if path else key)
+
+
+def _shown(key: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if key.endswith("_bytes"):
+        return show_size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

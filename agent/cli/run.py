@@ -1,0 +1,24 @@
+"""`edge-agent run`: the agent itself."""
+
+from __future__ import annotations
+
+import click
+
+from agent.cli.context import config_from
+
+
+@click.command()
+@click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the queues that this host can run.")
+@click.option("--service", is_flag=True, help="On SIGTERM leave running jobs to the next agent instead of ending them.")
+@click.pass_context
+def run(ctx: click.Context, until_empty: bool, service: bool) -> None:
+    """Take jobs from the queues and run them, until stopped.
+
+    Ctrl-C ends the running jobs, saves what they made and gives them back to their queue.
+    """
+    from agent.logs import setup_logging
+    from agent.wiring import run_agent
+
+    config = config_from(ctx).config
+    setup_logging(config.agent.log_level, config.agent.log_format)
+    ctx.exit(run_agent(config, until_empty=until_empty, service=service))

@@ -1,0 +1,76 @@
+"""`edge-agent status`: this host's agent, or one job."""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+
+from agent.cli.context import config_from
+from agent.cli.jobs import COLUMNS, row
+from agent.cli.output import print_json, print_table
+from agent.cli.stores import find_job
+from agent.control.client import ask
+from agent.control.protocol import AttemptView, Snapshot, Status
+from agent.model.share import Share
+from agent.model.units import show_duration, show_size
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--queue", metavar="NAME", help="Look for the job in this queue only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def status(ctx: click.Context, job: str | None, queue: str | None, as_json: bool) -> None:
+    """Show what this host's agent is doing, or what became of JOB, from the results store."""
+    config = config_from(ctx).config
+    if job is not None:
+        _, view = find_job(config, job, queue)
+        print_json(view) if as_json else print_table("", COLUMNS, [row(view, time.time())])
+        return
+    snapshot = ask(config.state_dir, Status())
+    if as_json:
+        print_json(msgspec.to_builtins(snapshot))
+    else:
+        _print(snapshot)
+
+
+def _print(snapshot: Snapshot) -> None:
+    now, mode = time.time(), snapshot.mode
+    click.echo(f"agent {snapshot.version} on {snapshot.host} (process {snapshot.pid})")
+    click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", since {_ago(mode.since, now)}")
+    click.echo(f"free {_share(snapshot.free)} of {_share(snapshot.share)}; lanes {', '.join(snapshot.lanes)}")
+    for part, problem in snapshot.problems.items():
+        click.echo(f"problem: {part}: {problem}")
+    if snapshot.attempts:
+        rows = [_attempt(attempt, now) for attempt in snapshot.attempts]
+        print_table("\nhere now", ("job", "name", "state", "time", "note"), rows)
+    if snapshot.ended:
+        print_table(
+            "\nended", ("job", "name", "outcome", "time", "why"), [_ended(each) for each in snapshot.ended[-10:]]
+        )
+    if snapshot.refused:
+        rows = [(each.sid, each.name, each.standing, "; ".join(map(str, each.refusals))) for each in snapshot.refused]
+        print_table("\nrefused", ("job", "name", "standing", "why"), rows)
+
+
+def _ago(since: float | None, now: float) -> str:
+    return "the start" if since is None else show_duration(max(0.0, now - since)) + " ago"
+
+
+def _share(share: Share) -> str:
+    return f"{share.cpus:g} CPUs, {show_size(share.memory)} memory, {show_size(share.disk)} disk"
+
+
+def _attempt(attempt: AttemptView, now: float) -> tuple[object, ...]:
+    note = attempt.waiting or (f"stopping: {attempt.stop}" if attempt.stop else "")
+    spent = show_duration(max(0.0, now - (attempt.started_at or attempt.claimed_at)))
+    step = f" ({attempt.step})" if attempt.step else ""
+    return (attempt.sid, attempt.name, attempt.state.value + step, spent, note)
+
+
+def _ended(attempt: AttemptView) -> tuple[object, ...]:
+    spent = (attempt.ended_at or attempt.claimed_at) - (attempt.started_at or attempt.claimed_at)
+    outcome = attempt.outcome.value if attempt.outcome else attempt.state.value
+    return (attempt.sid, attempt.name, outcome, show_duration(max(0.0, spent)), attempt.reason or "")

@@ -1,0 +1,221 @@
+"""The submitters' side: put jobs into a queue, see what became of them, fetch what they left. Needs the stores only.
+
+client = Client(queue_name, records, results, artifacts)
+sid = client.submit(parse_job({...}))
+client.wait(sid).state                                  # "succeeded"
+client.fetch(sid, Path("here"))
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from agent.claims import enqueue, pending
+from agent.deadletters import find_dead_letter
+from agent.errors import ArtifactMismatch, NotFound
+from agent.model.job import Job, parse_job
+from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Submission
+from agent.ports import ArtifactStore, RecordStore
+from agent.results import Results, new_sid
+from agent.transfer.archive import unpack
+from agent.transfer.stream import Digested, chunks
+from agent.wire import decode
+
+POLL = 1.0  # seconds between two looks at the store while waiting
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """What the stores know of one job.
+
+    state: waiting, claimed, started, dead, or the outcome of the commit. Times in seconds since the epoch.
+    """
+
+    sid: str
+    name: str
+    queue: str
+    state: str
+    lane: str
+    submitted_at: float
+    attempts: int = 0
+    host: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    refusals: tuple[HostRefusal, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will happen to the job."""
+        return self.state not in ("waiting", "claimed", "started")
+
+
+def job_view(
+    submission: Submission,
+    attempts: tuple[AttemptRecord, ...],
+    commit: Commit | None,
+    buried: str | None,
+    refusals: tuple[HostRefusal, ...],
+) -> JobView:
+    """Fold the records of one job into what people want to know."""
+    view = JobView(
+        sid=submission.sid,
+        name=str(submission.job.get("name", "job")),
+        queue=submission.queue,
+        state="waiting",
+        lane=submission.lane,
+        submitted_at=submission.at,
+        attempts=len(attempts),
+        refusals=refusals,
+    )
+    if commit is not None:
+        return _with_commit(view, commit)
+    if buried is not None:
+        return msgspec.structs.replace(view, state="dead", reason=buried)
+    return _with_attempt(view, attempts[-1]) if attempts else view
+
+
+def _with_commit(view: JobView, commit: Commit) -> JobView:
+    return msgspec.structs.replace(
+        view,
+        state=commit.outcome.value,
+        host=commit.host,
+        started_at=commit.started_at,
+        ended_at=commit.ended_at or commit.committed_at,
+        exit_code=commit.exit_code,
+        reason=commit.reason,
+        artifacts=commit.artifacts,
+    )
+
+
+def _with_attempt(view: JobView, newest: AttemptRecord) -> JobView:
+    if newest.outcome is None:
+        return msgspec.structs.replace(view, state=newest.state, host=newest.host, started_at=newest.started_at)
+    reason = f"attempt {newest.n} on {newest.host}: {newest.reason or newest.outcome.value}"
+    return msgspec.structs.replace(view, reason=reason, artifacts=newest.artifacts)
+
+
+class Client:
+    """One queue as a submitter sees it. Methods raise StoreUnavailable; NotFound for a job that is not there."""
+
+    def __init__(self, queue: str, records: RecordStore, results: Results, artifacts: ArtifactStore) -> None:
+        self.queue = queue
+        self._records = records
+        self._results = results
+        self._artifacts = artifacts
+
+    def submit(self, job: Job, by: str | None = None) -> str:
+        """Put the job into the queue; return its submission id."""
+        now = time.time()
+        sid = new_sid(now, secrets.token_hex(4))
+        stamped = msgspec.structs.replace(job, submitted_at=job.submitted_at or _date(now))
+        return enqueue(self._records, self._results, stamped, sid, now, queue=self.queue, by=by)
+
+    def sids(self) -> tuple[str, ...]:
+        """Return the ids of all jobs that the results store knows, oldest first."""
+        return self._results.sids()
+
+    def find(self, sid: str) -> JobView:
+        """Return what is known of a job."""
+        attempts = tuple(record for record, _ in self._results.attempts(sid))
+        commit = self._results.committed(sid)
+        letter = None if commit else find_dead_letter(self._records, sid)
+        buried = letter.reason if letter else None
+        known_since = letter.at if letter else attempts[0].claimed_at if attempts else None
+        submission = self._results.submission(sid) or self._dropped_in(sid, known_since)
+        if submission is None:
+            raise NotFound(f'queue "{self.queue}" knows no job "{sid}"; `edge-agent jobs` lists them')
+        return job_view(submission, attempts, commit, buried, () if commit else self._results.refusals(sid))
+
+    def job(self, sid: str) -> Job:
+        """Return the job itself. Raises NotFound, and JobError for a message that is none."""
+        submission = self._results.submission(sid)
+        if submission is not None:
+            return parse_job(submission.job)
+        for waiting in pending(self._records):
+            stored = self._records.get(waiting.key) if waiting.sid == sid else None
+            if stored is not None:
+                return decode(stored.body, {})
+        raise NotFound(f'queue "{self.queue}" has no job "{sid}" to read')
+
+    def _dropped_in(self, sid: str, known_since: float | None) -> Submission | None:
+        """A job file that somebody put into the queue's directory by hand has no submission record."""
+        for waiting in pending(self._records):
+            if waiting.sid == sid:
+                return Submission(sid, {"name": sid}, self.queue, waiting.lane, time.time() - waiting.age)
+        return None if known_since is None else Submission(sid, {"name": sid}, self.queue, "-", known_since)
+
+    def jobs(self) -> tuple[JobView, ...]:
+        """Return all jobs, oldest first: those in the results store, and those dropped into the queue by hand."""
+        by_hand = {waiting.sid for waiting in pending(self._records)}
+        return tuple(self.find(sid) for sid in sorted({*self.sids(), *by_hand}))
+
+    def cancel(self, sid: str, by: str | None = None) -> None:
+        """Wish for the end of a job, wherever it is."""
+        if self.find(sid).is_over:
+            raise NotFound(f"job {sid} is over already")
+        self._results.cancel(sid, Cancel(time.time(), by))
+
+    def wait(self, sid: str, seen: Callable[[JobView], None] = lambda view: None) -> JobView:
+        """Return the job when it is over; `seen` is called with each view on the way."""
+        while True:
+            view = self.find(sid)
+            seen(view)
+            if view.is_over:
+                return view
+            threading.Event().wait(POLL)
+
+    def log(self, sid: str, offset: int = 0) -> Iterator[bytes]:
+        """Yield the saved log from byte `offset` on. Raises NotFound when none is saved."""
+        artifact = next((each for each in self.find(sid).artifacts if each.name == "log"), None)
+        if artifact is None:
+            raise NotFound(f"no log of job {sid} is saved yet")
+        with self._artifacts.open(self._results.uri_of(artifact)) as stream:
+            _skip(stream, offset)
+            yield from chunks(stream)
+
+    def fetch(self, sid: str, target: Path) -> tuple[Path, ...]:
+        """Fetch everything the job left into the directory `target`; return the paths, trees unpacked.
+
+        Raises NotFound when there is nothing, ArtifactMismatch when stored bytes changed, UnsafeArchive.
+        """
+        view = self.find(sid)
+        if not view.artifacts:
+            raise NotFound(f"job {sid} ({view.state}) has no results" + (f": {view.reason}" if view.reason else ""))
+        return tuple(self._fetch(artifact, target) for artifact in view.artifacts)
+
+    def _fetch(self, artifact: Artifact, target: Path) -> Path:
+        place = target / artifact.name.removeprefix("outputs/")
+        part = place.with_name(place.name + ".part")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with self._artifacts.open(self._results.uri_of(artifact)) as stream, part.open("wb") as file:
+            content = Digested(chunks(stream))
+            file.writelines(content)
+        if content.sha256 != artifact.sha256:
+            raise ArtifactMismatch(
+                f"{artifact.key} has SHA-256 {content.sha256}, the job's record says {artifact.sha256}"
+            )
+        if artifact.kind == "tree":
+            with part.open("rb") as file:
+                unpack(file, place)
+            part.unlink()
+        else:
+            part.replace(place)
+        return place
+
+
+def _skip(stream: BinaryIO, count: int) -> None:
+    while count > 0 and (piece := stream.read(min(count, 1024 * 1024))):
+        count -= len(piece)
+
+
+def _date(now: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))

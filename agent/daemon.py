@@ -1,0 +1,132 @@
+"""The running agent: recovers, starts its loops, and ends in one of two ways.
+
+detach    (SIGTERM of a service)  no new work; containers run on under the holder; the next agent follows them
+end       (Ctrl-C, SIGTERM)       containers are stopped, what they made is saved, their jobs are given back
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import msgspec
+
+from agent.board import Mode
+from agent.canary import Canary
+from agent.context import Context
+from agent.control.server import Server
+from agent.loops import Loops
+from agent.outbox import Outbox
+from agent.presence import Presence
+from agent.pulling import Puller, Workers
+from agent.recovery import recover
+
+log = logging.getLogger(__name__)
+
+TURN = 0.1  # seconds between looks whether the work is done, with --until-empty
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How this run behaves. Durations in seconds."""
+
+    workers: int
+    pull_wait: float
+    until_empty: bool = False
+    detach: bool = False
+
+
+class Daemon:
+    """One agent on one state directory."""
+
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        *,
+        server: Server,
+        presence: Presence,
+        canary: Canary,
+        end_containers: Callable[[], None],
+        stop: threading.Event,
+        mode: Mode,
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._server = server
+        self._presence = presence
+        self._canary = canary
+        self._end_containers = end_containers
+        self._stop = stop
+        self._mode = mode
+        self._workers = Workers(context, settings.workers)
+        self._pullers = [Puller(context, queue, self._workers, settings.pull_wait) for queue in context.queues.values()]
+        self._loops = Loops(context.clock, stop)
+
+    def run(self) -> int:
+        """Run until a signal, or with until_empty until nothing is left that this host can run; the exit code."""
+        recovered = recover(self._context)
+        self._context.leases.step(self._context.clock.boottime())
+        for attempt in recovered:
+            self._workers.carry_on(attempt)
+        self._context.board.set_mode(self._mode)
+        self._start_loops()
+        log.info("agent is ready", extra={"event": "agent-ready", "host": self._context.host_id})
+        self._wait()
+        self._wind_down()
+        if self._loops.died is not None:
+            log.critical("a loop of the agent died", extra={"event": "loop-died", "loop": self._loops.died})
+            return 1
+        return 0
+
+    def _start_loops(self) -> None:
+        threading.Thread(target=self._server.serve, name="control", daemon=True).start()
+        steps = {
+            "leases": lambda now: self._context.leases.step(now),
+            "outbox": Outbox(self._context).step,
+            "profile": self._presence.profile_step,
+            "state": self._presence.state_step,
+            "canary": self._canary.step,
+            **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
+        }
+        for name, step in steps.items():
+            self._loops.start(name, step)
+
+    def _wait(self) -> None:
+        while not self._stop.wait(TURN if self._settings.until_empty else None):
+            if self._is_done():
+                self._stop.set()
+
+    def _is_done(self) -> bool:
+        board = self._context.board
+        if self._workers.busy() or board.live() or board.returning(self._context.clock.boottime()):
+            return False
+        events = board.events
+        return all(puller.found_nothing_since(events) for puller in self._pullers) or not board.mode.takes_work
+
+    def _wind_down(self) -> None:
+        """End what is on its way. Saving results is not cut short: a worker that delivers is waited for."""
+        if self._settings.detach:
+            self._context.detaching.set()
+        else:
+            for live in self._context.board.live():
+                self._context.board.ask_stop(live.attempt.id, "stopped")
+        self._workers.join()
+        self._loops.join()
+        self._presence.leave()
+        self._server.close()
+        if not self._settings.detach:
+            self._end_containers()
+
+    def handle_signals(self) -> None:
+        """TERM and INT stop the agent, HUP makes it look at its host again. A second INT ends it at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, lambda *_: self._presence.look_again())
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set() and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._stop.set()

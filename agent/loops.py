@@ -1,0 +1,49 @@
+"""Loops of the agent: objects with `step(now) -> next_due`, run by the one place that knows threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from agent.ports import Clock
+
+log = logging.getLogger(__name__)
+
+# Takes the time (seconds since boot) and returns when it wants to be called again.
+StepFunction = Callable[[float], float]
+
+
+class Loops:
+    """Runs named steps, each in its own thread, until `stop` is set. One that dies stops all."""
+
+    def __init__(self, clock: Clock, stop: threading.Event) -> None:
+        self._clock = clock
+        self._stop = stop
+        self._threads: list[threading.Thread] = []
+        self.died: str | None = None
+
+    def start(self, name: str, step: StepFunction) -> None:
+        """Run `step` again and again from now on."""
+        thread = threading.Thread(target=self._run, args=(name, step), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, name: str, step: StepFunction) -> None:
+        alive = True
+        try:
+            while not self._stop.is_set():
+                due = step(self._clock.boottime())
+                self._stop.wait(max(0.0, due - self._clock.boottime()))
+            alive = False
+        finally:
+            # An error that nobody expected goes on to the thread's excepthook, which logs it; the agent ends, and
+            # whoever started it starts a new one that recovers.
+            if alive:
+                self.died = name
+                self._stop.set()
+
+    def join(self) -> None:
+        """Wait until all loops have ended."""
+        for thread in self._threads:
+            thread.join()

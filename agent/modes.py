@@ -1,0 +1,40 @@
+"""The operator's wish survives a restart: a paused or draining agent is so again when it comes back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from agent.board import Mode
+
+log = logging.getLogger(__name__)
+
+FILE = "mode.json"
+
+
+def load_mode(state_dir: Path) -> Mode:
+    """Return the mode to start in: paused or draining as it was left, else ready."""
+    try:
+        mode = msgspec.json.decode((state_dir / FILE).read_bytes(), type=Mode)
+    except FileNotFoundError:
+        return Mode("ready")
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("mode cannot be read", extra={"event": "mode-unreadable", "reason": str(error)})
+        return Mode("ready")
+    return mode if mode.name in ("paused", "draining") else Mode("ready")
+
+
+def save_mode(state_dir: Path, mode: Mode) -> None:
+    """Remember the mode, as a whole or not at all."""
+    place = state_dir / FILE
+    try:
+        with place.with_suffix(".new").open("wb") as file:
+            file.write(msgspec.json.encode(mode))
+            file.flush()
+            os.fsync(file.fileno())
+        place.with_suffix(".new").replace(place)
+    except OSError as error:
+        log.warning("mode cannot be saved", extra={"event": "mode-unsaved", "reason": str(error)})

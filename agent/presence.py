@@ -1,0 +1,105 @@
+"""What this host tells others about itself: what it is, when that changes, and what it is doing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agent import __version__
+from agent.board import Board
+from agent.errors import Unavailable
+from agent.ledger import Ledger
+from agent.model.capabilities import Capabilities
+from agent.model.share import Share
+from agent.ports import Advertiser
+
+log = logging.getLogger(__name__)
+
+STATE_EVERY = 60.0
+PROFILE_REFRESH = 600.0
+
+
+class Presence:
+    """Probes this host again and again, advertises the differences, and the state on each change and every minute."""
+
+    def __init__(
+        self,
+        profile: Capabilities,
+        probe: Callable[[], Capabilities],
+        share: Callable[[Capabilities], Share],
+        advertiser: Advertiser,
+        board: Board,
+        ledger: Ledger,
+        lanes: tuple[str, ...],
+        every: float,
+    ) -> None:
+        self._probe = probe
+        self._share = share
+        self._advertiser = advertiser
+        self._board = board
+        self._ledger = ledger
+        self._lanes = lanes
+        self._every = every
+        self._profile = profile
+        self._probed_at: float | None = None
+        self._told: str | None = None
+        self._told_at = 0.0
+        self._state: dict[str, Any] = {}
+        self._state_at = 0.0
+        self._hurry = threading.Event()
+
+    def profile(self) -> Capabilities:
+        """Return the host as it was probed last."""
+        return self._profile
+
+    def look_again(self) -> None:
+        """Probe at the next turn, whenever it would be due."""
+        self._hurry.set()
+
+    def profile_step(self, now: float) -> float:
+        """Probe when it is due or wished for; advertise another digest at once, the same one every 10 minutes."""
+        if self._probed_at is None:
+            self._probed_at = now
+        elif self._hurry.is_set() or now - self._probed_at >= self._every:
+            self._hurry.clear()
+            self._profile, self._probed_at = self._probe(), now
+            self._ledger.resize(self._share(self._profile))
+        digest = self._profile.digest()
+        if digest != self._told or now - self._told_at >= PROFILE_REFRESH:
+            self._tell(lambda: self._advertiser.capabilities(self._profile, digest))
+            self._told, self._told_at = digest, now
+        return now + 1.0
+
+    def state_step(self, now: float) -> float:
+        """Advertise the state when it changed, and every minute."""
+        state = self.state()
+        if state != self._state or now - self._state_at >= STATE_EVERY:
+            self._tell(lambda: self._advertiser.state(state))
+            self._state, self._state_at = state, now
+        return now + 1.0
+
+    def state(self) -> dict[str, Any]:
+        """Return {state, reason, lanes, free, jobs, version}."""
+        mode = self._board.mode
+        return {
+            "state": mode.name,
+            "reason": mode.reason,
+            "lanes": list(self._lanes),
+            "free": msgspec.to_builtins(self._ledger.free()),
+            "jobs": [live.attempt.id for live in self._board.live()],
+            "version": __version__,
+        }
+
+    def leave(self) -> None:
+        """Say that this host takes no more part."""
+        self._tell(lambda: self._advertiser.state({**self.state(), "state": "offline", "reason": "stopped"}))
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Unavailable as error:
+            log.warning("advert cannot leave", extra={"event": "advert-failed", "reason": str(error)})

@@ -1,0 +1,76 @@
+"""What a new agent does with what an earlier one left. Decided from the journal, the holder and the boot id:
+
+journal      the holder says           this agent
+claimed      (was never asked)         gives back
+started      absent                    gives back
+started      running                   follows it again
+started      exited                    delivers
+started      lost, or other boot       reports it lost, gives back
+committed    -                         publishes, settles, undoes
+nothing      files of an attempt       undoes
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from agent.attempt import Attempt, State, from_journal
+from agent.context import Context
+from agent.model.records import Outcome
+from agent.ports import Lease
+from agent.steps import undo_all
+from agent.worker import ended
+
+log = logging.getLogger(__name__)
+
+
+def recover(context: Context) -> tuple[Attempt, ...]:
+    """Book every attempt of the journal again and return them, ready for `worker.follow`; undo what no entry owns."""
+    attempts = tuple(_recovered(context, attempt) for attempt in _journalled(context))
+    known = context.journal.load()
+    root = context.state_dir / "attempts"
+    for directory in sorted(root.iterdir()) if root.exists() else ():
+        if directory.name not in known:
+            log.warning("removing what no attempt owns", extra={"event": "orphan-removed", "attempt": directory.name})
+            undo_all(context, directory.name)
+    return attempts
+
+
+def _journalled(context: Context) -> list[Attempt]:
+    attempts = []
+    for key, body in context.journal.load().items():
+        try:
+            attempt = from_journal(body)
+        except msgspec.DecodeError as error:
+            # Its lease runs out, somebody takes the job over; what it left on this host is undone as an orphan.
+            log.error("unreadable journal entry", extra={"event": "journal-bad", "key": key, "reason": str(error)})
+            context.journal.remove(key)
+            continue
+        if attempt.queue in context.queues:
+            attempts.append(attempt)
+        else:
+            log.error("attempt of a queue that is not configured", extra={"event": "journal-queue", "attempt": key})
+    return attempts
+
+
+def _recovered(context: Context, attempt: Attempt) -> Attempt:
+    queue = context.queue(attempt)
+    lease = Lease(attempt.sid, attempt.handle, attempt.n, attempt.token)
+    context.leases.hold(queue.source, queue.results, lease)
+    context.ledger.adopt(attempt.id, attempt.reserved)
+    log.info("attempt found", extra={"event": "attempt-found", "attempt": attempt.id, "state": attempt.state.value})
+    if attempt.state is State.CLAIMED:
+        attempt = ended(context, attempt, Outcome.STOPPED, "the agent was stopped while staging")
+    elif attempt.state is State.STARTED and attempt.boot_id != context.boot_id:
+        attempt = _after_reboot(context, attempt)
+    context.board.show(attempt, "recovery")
+    return attempt
+
+
+def _after_reboot(context: Context, attempt: Attempt) -> Attempt:
+    """A container that ended before the host went down has its exit.json; all others went down with the host."""
+    if context.runtime.status(attempt.id).exit is not None:
+        return attempt
+    return ended(context, attempt, Outcome.LOST, "the host was restarted while it ran")

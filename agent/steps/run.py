@@ -1,0 +1,62 @@
+"""The container of an attempt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent.attempt import Attempt
+from agent.context import Context
+from agent.errors import HostFault
+from agent.ports import ContainerRun
+from agent.steps.step import Step
+
+
+def apply(context: Context, attempt: Attempt) -> None:
+    """Start the container; it runs on whatever becomes of the agent."""
+    context.runtime.start(container_run(context, attempt))
+
+
+def container_run(context: Context, attempt: Attempt) -> ContainerRun:
+    """Return what to run, with the secrets written where the container will find them."""
+    job, directory = attempt.job, context.directory(attempt.id)
+    return ContainerRun(
+        attempt_id=attempt.id,
+        directory=directory,
+        image=(directory / "image").resolve(),
+        command=job.command,
+        env={**job.env, "EDGE_JOB": attempt.sid, "EDGE_ATTEMPT": str(attempt.n)},
+        home=directory / "work",
+        workdir=job.workdir or ".",
+        network=job.network,
+        cpus=attempt.reserved.cpus,
+        memory=attempt.reserved.memory,
+        timeout=job.timeout,
+        grace=job.grace,
+        log=directory / "log",
+        secrets=_write_secrets(context, attempt),
+        log_limit=context.log_limit,
+    )
+
+
+def _write_secrets(context: Context, attempt: Attempt) -> Path | None:
+    if not attempt.job.secrets:
+        return None
+    place = context.directory(attempt.id) / "secrets"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        for name in attempt.job.secrets:
+            descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(context.secret_value(name))
+    except OSError as error:
+        raise HostFault(f"secrets cannot be written to {place}: {error.strerror}") from None
+    return place
+
+
+def undo(context: Context, attempt_id: str) -> None:
+    """End the container, if it is still there, with all its processes, its cgroup and its mounts."""
+    context.runtime.remove(attempt_id)
+
+
+STEP = Step("run", apply, undo)

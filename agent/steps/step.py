@@ -1,0 +1,21 @@
+"""What a step is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agent.attempt import Attempt
+from agent.context import Context
+
+
+class Step(NamedTuple):
+    """One step: its name as status shows it, how it is done, how it is undone."""
+
+    name: str
+    apply: Callable[[Context, Attempt], None]
+    undo: Callable[[Context, str], None]
+
+
+def nothing(context: Context, attempt_id: str) -> None:
+    """Undo of a step whose traces all lie in the attempt's directory: the workspace removes them with it."""
