@@ -1,0 +1,89 @@
+"""SIGKILL of the agent at every call that leaves a trace outside: the next agent ends the job, once.
+
+Each case names a transition of the attempt table by the calls around it (agent/attempt.py).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import Site
+from tests.waiting import wait_until
+
+PROJECT = Path(__file__).parents[2]
+
+# The calls of a job that succeeds, in order: claimed, staged, started, finished, committed, settled.
+SUCCESS = (
+    ("journal.put", 1),  # -> claimed
+    ("results.claim", 1),
+    ("images.fetch", 1),
+    ("journal.put", 2),  # claimed -> started
+    ("runtime.start", 1),
+    ("artifacts.write", 1),  # started -> finished: saving begins
+    ("artifacts.write", 2),
+    ("results.commit", 1),
+    ("results.update", 1),
+    ("journal.put", 3),  # finished -> committed
+    ("artifacts.copy", 1),
+    ("source.settle", 1),
+    ("runtime.remove", 1),
+    ("journal.remove", 1),  # committed -> settled
+)
+# Those of a job that fails with a retry left: finished -> released.
+GIVEN_BACK = (("results.update", 1), ("source.release", 1), ("runtime.remove", 1), ("journal.remove", 1))
+
+
+def die(site: Site, call: str, number: int, when: str) -> None:
+    """Run an agent that dies at the call."""
+    argv = [sys.executable, "-m", "tests.e2e.mortal", str(site.config), call, str(number), when]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == -9, f"the agent outlived {call} {number}: {done.returncode}\n{done.stderr}"
+
+
+def assert_ended_once(site: Site, sid: str, state: str) -> None:
+    """The job has its one result, and nothing of it is left on the host."""
+    view = site.view(sid)
+    assert view["state"] == state, view
+    assert site.commits(sid) == 1
+    assert site.waiting() == []
+    assert json.loads(site.call("jobs", "--json"))[0]["sid"] == sid
+    wait_until(lambda: site.leftovers() == [], 10, "nothing is left of the job")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("call", "number"), SUCCESS, ids=lambda value: str(value))
+def test_killed_agent_leaves_a_job_that_the_next_agent_ends(
+    site: Site, published: str, call: str, number: int, when: str
+) -> None:
+    sid = site.submit("echo ran >> out; cat out", outputs=[{"path": "out", "uri": published}])
+    die(site, call, number, when)
+    site.until_empty()
+    assert_ended_once(site, sid, "succeeded")
+    assert site.output(sid) == "ran\n"
+    assert Path(published.removeprefix("file://")).read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("call", "number"), GIVEN_BACK, ids=lambda value: str(value))
+def test_killed_agent_does_not_use_up_another_retry(site: Site, call: str, number: int, when: str) -> None:
+    sid = site.submit("exit 3", retries=1, outputs=[])
+    die(site, call, number, when)
+    site.until_empty()
+    assert_ended_once(site, sid, "failed")
+    assert site.view(sid)["attempts"] == 2
+    assert site.view(sid)["exit_code"] == 3
+
+
+@pytest.fixture
+def published(site: Site) -> str:
+    """A place for outputs that the site's policy allows."""
+    folder = site.folder / "published"
+    folder.mkdir()
+    with site.config.open("a") as config:
+        config.write(f'[policy]\noutput_prefixes = ["{folder.as_uri()}"]\n')
+    return (folder / "out").as_uri()
