@@ -7,8 +7,8 @@ from datetime import datetime
 
 from agent.attempt import Attempt
 from agent.board import Refused
+from agent.committing import publish
 from agent.context import Context, Queue
-from agent.delivery import publish
 from agent.errors import InvalidInput, JobError, Unavailable
 from agent.matching import candidate_archs, match, need
 from agent.model.job import Job

@@ -112,6 +112,13 @@ class Attempt(msgspec.Struct, frozen=True):
         """The job."""
         return parse_job(self.table)
 
+    @property
+    def end(self) -> Ending:
+        """How it ended. ValueError for an attempt that has not."""
+        if self.ending is None:
+            raise ValueError(f"attempt {self.id} is {self.state.value} and has not ended")
+        return self.ending
+
     def on(self, event: Event) -> Attempt:
         """Return the attempt after `event`."""
         return msgspec.structs.replace(self, state=transition(self.state, event))

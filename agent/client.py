@@ -21,7 +21,7 @@ from agent.claims import enqueue, pending
 from agent.deadletters import find_dead_letter
 from agent.errors import ArtifactMismatch, NotFound
 from agent.model.job import Job, parse_job
-from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Submission
+from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
 from agent.ports import ArtifactStore, RecordStore
 from agent.results import Results, new_sid
 from agent.transfer.archive import unpack
@@ -159,10 +159,17 @@ class Client:
         return tuple(self.find(sid) for sid in sorted({*self.sids(), *by_hand}))
 
     def cancel(self, sid: str, by: str | None = None) -> None:
-        """Wish for the end of a job, wherever it is."""
-        if self.find(sid).is_over:
+        """End a job, wherever it is: a waiting one at once, a running one when its agent sees the wish."""
+        view, now = self.find(sid), time.time()
+        if view.is_over:
             raise NotFound(f"job {sid} is over already")
-        self._results.cancel(sid, Cancel(time.time(), by))
+        self._results.cancel(sid, Cancel(now, by))
+        if view.state == "waiting":
+            # An agent that claims it in this moment finds the commit when it ends, and its own result superseded.
+            self._results.commit(Commit(sid, 0, by or "submitter", secrets.token_hex(8), Outcome.CANCELLED, now))
+            for waiting in pending(self._records):
+                if waiting.sid == sid:
+                    self._records.delete(waiting.key)
 
     def wait(self, sid: str, seen: Callable[[JobView], None] = lambda view: None) -> JobView:
         """Return the job when it is over; `seen` is called with each view on the way."""

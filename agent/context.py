@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.attempt import JOURNALLED, Attempt, Event, to_journal
+from agent.attempt import JOURNALLED, Attempt, Ending, Event, to_journal
 from agent.board import Board
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.matching import MatchPolicy
 from agent.model.capabilities import Capabilities
+from agent.model.records import Outcome
 from agent.policy import BackOff
 from agent.ports import ArtifactStore, Clock, DeadLetters, ImageFetcher, JobSource, Journal, Runtime
 from agent.results import Results
@@ -71,6 +72,10 @@ class Context:
     def advance(self, attempt: Attempt, event: Event) -> Attempt:
         """Return the attempt after `event`, journalled where a crash must not forget it, and shown."""
         return self.note(attempt.on(event))
+
+    def ended(self, attempt: Attempt, outcome: Outcome, reason: str) -> Attempt:
+        """Return the attempt finished now by something else than its container's exit."""
+        return attempt.ended(Ending(outcome, reason, None, attempt.started_at, self.clock.time()))
 
     def note(self, attempt: Attempt) -> Attempt:
         """Make the attempt's present state known: durably first, then on the board."""

@@ -75,6 +75,7 @@ class Daemon:
         self._start_loops()
         log.info("agent is ready", extra={"event": "agent-ready", "host": self._context.host_id})
         self._wait()
+        log.info("agent stops", extra={"event": "agent-stops", "detach": self._settings.detach})
         self._wind_down()
         if self._loops.died is not None:
             log.critical("a loop of the agent died", extra={"event": "loop-died", "loop": self._loops.died})

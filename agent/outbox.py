@@ -6,7 +6,8 @@ from functools import partial
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.worker import follow, guarded
+from agent.guard import guarded
+from agent.worker import follow
 
 LOOK = 5.0  # seconds between looks at the outbox
 

@@ -45,7 +45,7 @@ def _meaning(exit: Exit, job: Job) -> tuple[Outcome, str | None]:
     if exit.why in _WHY:
         return _WHY[exit.why], _why_text(exit.why, job)
     if exit.why != "exited":
-        return Outcome.STOPPED, f"stopped by its host ({exit.why})"
+        return Outcome.STOPPED, "stopped by its host" + ("" if exit.why == "stopped" else f" ({exit.why})")
     if not exit.started:
         return (
             Outcome.SETUP_FAILED,

@@ -10,8 +10,9 @@ from functools import partial
 from agent.attempt import Attempt
 from agent.context import Context, Queue
 from agent.errors import Unavailable
+from agent.guard import guarded
 from agent.ports import Delivery
-from agent.worker import follow, guarded, work
+from agent.worker import follow, work
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from agent.context import Context
 from agent.model.records import Outcome
 from agent.ports import Lease
 from agent.steps import undo_all
-from agent.worker import ended
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def _recovered(context: Context, attempt: Attempt) -> Attempt:
     context.ledger.adopt(attempt.id, attempt.reserved)
     log.info("attempt found", extra={"event": "attempt-found", "attempt": attempt.id, "state": attempt.state.value})
     if attempt.state is State.CLAIMED:
-        attempt = ended(context, attempt, Outcome.STOPPED, "the agent was stopped while staging")
+        attempt = context.ended(attempt, Outcome.STOPPED, "the agent was stopped while staging")
     elif attempt.state is State.STARTED and attempt.boot_id != context.boot_id:
         attempt = _after_reboot(context, attempt)
     context.board.show(attempt, "recovery")
@@ -73,4 +72,4 @@ def _after_reboot(context: Context, attempt: Attempt) -> Attempt:
     """A container that ended before the host went down has its exit.json; all others went down with the host."""
     if context.runtime.status(attempt.id).exit is not None:
         return attempt
-    return ended(context, attempt, Outcome.LOST, "the host was restarted while it ran")
+    return context.ended(attempt, Outcome.LOST, "the host was restarted while it ran")
