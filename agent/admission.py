@@ -9,7 +9,7 @@ from agent.attempt import Attempt
 from agent.board import Refused
 from agent.committing import publish
 from agent.context import Context, Queue
-from agent.errors import InvalidInput, JobError, Unavailable
+from agent.errors import HostFault, InvalidInput, JobError, Unavailable
 from agent.matching import candidate_archs, match, need
 from agent.model.job import Job
 from agent.model.records import Commit, HostRefusal, Outcome
@@ -32,7 +32,7 @@ def admit(context: Context, queue: Queue, delivery: Delivery) -> Attempt | None:
     context.leases.hold(queue.source, queue.results, lease)
     try:
         attempt = _admit(context, queue, delivery, lease)
-    except Unavailable as error:
+    except (Unavailable, HostFault) as error:
         log.warning("job put back", extra={"event": "job-deferred", "sid": delivery.sid, "reason": str(error)})
         release(context, queue, lease, context.back_off.delay(2, context.random()))
         attempt = None
@@ -88,7 +88,10 @@ def _lifetime(job: Job) -> float | None:
 
 
 def _date(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    date = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if date.tzinfo is None:
+        raise ValueError(f"{text} does not say in which time zone")
+    return date
 
 
 def _is_over(context: Context, queue: Queue, delivery: Delivery, lease: Lease, lifetime: float | None) -> bool:
@@ -149,10 +152,10 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict
     )
     if not context.ledger.reserve(attempt.id, attempt.reserved):
         return None
-    context.note(attempt)
     try:
+        context.note(attempt)
         claimed = queue.results.claim(attempt.record())
-    except Unavailable:
+    except (Unavailable, HostFault):
         _unclaim(context, attempt)
         raise
     if not claimed:
@@ -165,18 +168,22 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict
 
 def _unclaim(context: Context, attempt: Attempt) -> None:
     context.ledger.release(attempt.id)
-    context.journal.remove(attempt.id)
     context.board.forget(attempt)
+    context.journal.remove(attempt.id)
 
 
 def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Verdict) -> None:
     refused = Refused(lease.sid, job.name, queue.name, verdict.standing.value, verdict.refusals)
-    if verdict.refusals and context.board.refuse(refused) and verdict.standing is Standing.REFUSED_HERE:
+    # With nothing running, it is not another job that is in the way: somebody has to hear of it.
+    stuck = verdict.standing is Standing.REFUSED_HERE or not context.ledger.busy()
+    if verdict.refusals and context.board.refuse(refused) and stuck:
         _announce(context, queue, lease.sid, verdict.refusals)
+    low, high = LOOK_AGAIN_NOW
     if verdict.standing is Standing.REFUSED_HERE:
         queue.source.release(lease, LOOK_AGAIN_HERE * (1 + context.random() / 2))
+    elif stuck and verdict.refusals:
+        queue.source.release(lease, low + (high - low) * context.random())
     else:
-        low, high = LOOK_AGAIN_NOW
         release(context, queue, lease, low + (high - low) * context.random())
 
 

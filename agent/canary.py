@@ -62,7 +62,8 @@ class Canary:
             log.warning("canary container fails", extra={"event": "canary-failed", "reason": str(error)})
             return self._context.back_off.delay(self._failures, self._context.random())
         self._failures, self._passed_at = 0, self._context.clock.time()
-        self._context.board.set_mode(Mode("ready", None, self._passed_at))
+        if self._context.board.mode.name == "faulty":  # an operator may have paused it while the container ran
+            self._context.board.set_mode(Mode("ready", None, self._passed_at))
         log.info("canary container runs again", extra={"event": "canary-passed"})
         return LOOK
 

@@ -18,8 +18,8 @@ from typing import BinaryIO
 import msgspec
 
 from agent.claims import enqueue, pending
-from agent.deadletters import find_dead_letter
-from agent.errors import ArtifactMismatch, NotFound
+from agent.deadletters import buried, find_dead_letter
+from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
 from agent.ports import ArtifactStore, RecordStore
@@ -34,7 +34,8 @@ POLL = 1.0  # seconds between two looks at the store while waiting
 class JobView(msgspec.Struct, frozen=True):
     """What the stores know of one job.
 
-    state: waiting, claimed, started, dead, or the outcome of the commit. Times in seconds since the epoch.
+    state: waiting, claimed, started, dead, or the outcome of the commit; in lists also unreadable, for a damaged
+    record. Times in seconds since the epoch.
     """
 
     sid: str
@@ -120,8 +121,9 @@ class Client:
         return enqueue(self._records, self._results, stamped, sid, now, queue=self.queue, by=by)
 
     def sids(self) -> tuple[str, ...]:
-        """Return the ids of all jobs that the results store knows, oldest first."""
-        return self._results.sids()
+        """Return the ids of all jobs, sorted: those submitted here, and those dropped into the queue by hand."""
+        by_hand = (waiting.sid for waiting in pending(self._records))
+        return tuple(sorted({*self._results.sids(), *by_hand, *buried(self._records)}))
 
     def find(self, sid: str) -> JobView:
         """Return what is known of a job."""
@@ -154,9 +156,15 @@ class Client:
         return None if known_since is None else Submission(sid, {"name": sid}, self.queue, "-", known_since)
 
     def jobs(self) -> tuple[JobView, ...]:
-        """Return all jobs, oldest first: those in the results store, and those dropped into the queue by hand."""
-        by_hand = {waiting.sid for waiting in pending(self._records)}
-        return tuple(self.find(sid) for sid in sorted({*self.sids(), *by_hand}))
+        """Return all jobs in the order of their ids, which is that of their submission."""
+        return tuple(map(self._find_or_say, self.sids()))
+
+    def _find_or_say(self, sid: str) -> JobView:
+        """One damaged record must not hide all other jobs."""
+        try:
+            return self.find(sid)
+        except StoreUnavailable as error:
+            return JobView(sid, "-", self.queue, "unreadable", "-", time.time(), reason=str(error))
 
     def cancel(self, sid: str, by: str | None = None) -> None:
         """End a job, wherever it is: a waiting one at once, a running one when its agent sees the wish."""
@@ -212,7 +220,7 @@ class Client:
             )
         if artifact.kind == "tree":
             with part.open("rb") as file:
-                unpack(file, place)
+                unpack(file, place, own=True)
             part.unlink()
         else:
             part.replace(place)

@@ -71,7 +71,8 @@ class Daemon:
         self._context.leases.step(self._context.clock.boottime())
         for attempt in recovered:
             self._workers.carry_on(attempt)
-        self._context.board.set_mode(self._mode)
+        now = self._context.clock.time()
+        self._context.board.set_mode(msgspec.structs.replace(self._mode, since=self._mode.since or now))
         self._start_loops()
         log.info("agent is ready", extra={"event": "agent-ready", "host": self._context.host_id})
         self._wait()
@@ -130,4 +131,5 @@ class Daemon:
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set() and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
         self._stop.set()

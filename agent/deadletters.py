@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 import msgspec
 
@@ -48,6 +49,11 @@ def _readable(body: bytes) -> tuple[str | None, str | None]:
         return body.decode(), None
     except UnicodeDecodeError:
         return None, base64.b64encode(body).decode()
+
+
+def buried(records: RecordStore) -> tuple[str, ...]:
+    """Return the ids of all dead letters, sorted by their keys."""
+    return tuple(unquote(name) for name in records.list("dead/").records)
 
 
 def find_dead_letter(records: RecordStore, sid: str) -> DeadLetter | None:

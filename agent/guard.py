@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 
 from agent.context import Context
+from agent.errors import Unavailable
 from agent.model.records import Outcome
 
 log = logging.getLogger(__name__)
@@ -24,11 +26,22 @@ def guarded(context: Context, sid: str, task: Callable[[], None]) -> None:
 
 
 def abandon(context: Context, sid: str, reason: str) -> None:
-    """Leave a job whose worker is gone to the outbox, which gives it back with growing pauses."""
+    """Give back what was not claimed; leave an attempt to the outbox, which gives it back with growing pauses."""
     live = context.board.find(sid)
     if live is None:
-        context.leases.drop(sid)
+        _give_back(context, sid)
     elif live.attempt.ending is None:
         context.board.wait_in_outbox(context.ended(live.attempt, Outcome.SETUP_FAILED, reason), reason)
     else:
         context.board.wait_in_outbox(live.attempt, reason)
+
+
+def _give_back(context: Context, sid: str) -> None:
+    """Release a delivery on which nothing was claimed; where that fails, too, its lease runs out."""
+    held = context.leases.drop(sid)
+    if held is None:
+        return
+    delay = context.back_off.delay(2, context.random())
+    context.board.will_return(sid, context.clock.boottime() + delay)
+    with contextlib.suppress(Unavailable):
+        held.source.release(held.lease, delay)

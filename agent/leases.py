@@ -58,10 +58,10 @@ class Leases:
             held = self._held.get(sid)
             return held.lease if held else None
 
-    def drop(self, sid: str) -> None:
-        """Hold it no longer."""
+    def drop(self, sid: str) -> Held | None:
+        """Hold it no longer; return what was held."""
         with self._lock:
-            self._held.pop(sid, None)
+            return self._held.pop(sid, None)
 
     def step(self, now: float) -> float:
         """Renew everything once; return when to come again (the same clock as `now`)."""

@@ -43,6 +43,11 @@ class Ledger:
         promised = sum(reserved.disk for reserved in self._reserved.values())
         return msgspec.structs.replace(left, disk=min(left.disk, self._free_disk() - promised))
 
+    def busy(self) -> bool:
+        """Say whether anything is reserved."""
+        with self._lock:
+            return bool(self._reserved)
+
     def reserve(self, attempt_id: str, need: Share) -> bool:
         """Reserve `need` for the attempt, all or nothing; False when it does not fit (any more)."""
         with self._lock:

@@ -21,7 +21,7 @@ def load_mode(state_dir: Path) -> Mode:
         mode = msgspec.json.decode((state_dir / FILE).read_bytes(), type=Mode)
     except FileNotFoundError:
         return Mode("ready")
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("mode cannot be read", extra={"event": "mode-unreadable", "reason": str(error)})
         return Mode("ready")
     return mode if mode.name in ("paused", "draining") else Mode("ready")

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 STATE_EVERY = 60.0
 PROFILE_REFRESH = 600.0
+RETRY = 10.0  # seconds until an advert that could not leave is tried again
 
 
 class Presence:
@@ -70,7 +71,8 @@ class Presence:
             self._ledger.resize(self._share(self._profile))
         digest = self._profile.digest()
         if digest != self._told or now - self._told_at >= PROFILE_REFRESH:
-            self._tell(lambda: self._advertiser.capabilities(self._profile, digest))
+            if not self._tell(lambda: self._advertiser.capabilities(self._profile, digest)):
+                return now + RETRY
             self._told, self._told_at = digest, now
         return now + 1.0
 
@@ -78,7 +80,8 @@ class Presence:
         """Advertise the state when it changed, and every minute."""
         state = self.state()
         if state != self._state or now - self._state_at >= STATE_EVERY:
-            self._tell(lambda: self._advertiser.state(state))
+            if not self._tell(lambda: self._advertiser.state(state)):
+                return now + RETRY
             self._state, self._state_at = state, now
         return now + 1.0
 
@@ -98,8 +101,10 @@ class Presence:
         """Say that this host takes no more part."""
         self._tell(lambda: self._advertiser.state({**self.state(), "state": "offline", "reason": "stopped"}))
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _tell(self, tell: Callable[[], None]) -> bool:
         try:
             tell()
         except Unavailable as error:
             log.warning("advert cannot leave", extra={"event": "advert-failed", "reason": str(error)})
+            return False
+        return True

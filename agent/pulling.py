@@ -11,7 +11,7 @@ from agent.attempt import Attempt
 from agent.context import Context, Queue
 from agent.errors import Unavailable
 from agent.guard import guarded
-from agent.ports import Delivery
+from agent.ports import Delivery, Lease
 from agent.worker import follow, work
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Puller:
             return now
         before, delivery = board.events, None
         try:
-            delivery = self._queue.source.pull(self._wait)
+            delivery = self._pull()
         except Unavailable as error:
             return now + self._failed(error)
         finally:
@@ -108,6 +108,14 @@ class Puller:
         else:
             self._workers.take(self._queue, delivery)
         return now
+
+    def _pull(self) -> Delivery | None:
+        """Return a delivery, if one comes and no pause came before it."""
+        delivery = self._queue.source.pull(self._wait)
+        if delivery is None or self._context.board.mode.takes_work:
+            return delivery
+        self._queue.source.release(Lease(delivery.sid, delivery.handle), 0.0)
+        return None
 
     def found_nothing_since(self, events: int) -> bool:
         """Say whether a pull that began after the board's event number `events` found nothing."""

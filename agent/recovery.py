@@ -18,6 +18,7 @@ import msgspec
 
 from agent.attempt import Attempt, State, from_journal
 from agent.context import Context
+from agent.errors import HostFault, Unavailable
 from agent.model.records import Outcome
 from agent.ports import Lease
 from agent.steps import undo_all
@@ -32,9 +33,18 @@ def recover(context: Context) -> tuple[Attempt, ...]:
     root = context.state_dir / "attempts"
     for directory in sorted(root.iterdir()) if root.exists() else ():
         if directory.name not in known:
-            log.warning("removing what no attempt owns", extra={"event": "orphan-removed", "attempt": directory.name})
-            undo_all(context, directory.name)
+            _remove_orphan(context, directory.name)
     return attempts
+
+
+def _remove_orphan(context: Context, attempt_id: str) -> None:
+    log.warning("removing what no attempt owns", extra={"event": "orphan-removed", "attempt": attempt_id})
+    try:
+        undo_all(context, attempt_id)
+    except (Unavailable, HostFault) as error:
+        # The next start tries again; until then it costs disk, and a host that does not start costs more.
+        fields = {"event": "orphan-stays", "attempt": attempt_id, "reason": str(error)}
+        log.error("what no attempt owns cannot be removed", extra=fields)
 
 
 def _journalled(context: Context) -> list[Attempt]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from agent.attempt import Attempt
 from agent.context import Context
+from agent.errors import Unavailable
 from agent.model.records import Outcome
 from agent.policy import ending_of
+from agent.ports import RUNNING, RunStatus
 from agent.steps.checkpoint import Saver
+
+log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds between looks at the wishes for a running job
 
@@ -15,7 +21,7 @@ def watch(context: Context, attempt: Attempt) -> Attempt:
     """Wait for the container's end, pass wishes on, save checkpoints. Comes back started when the agent detaches."""
     saver, passed_on = Saver(context), False
     while True:
-        status = context.runtime.status(attempt.id, TICK)
+        status = _status(context, attempt)
         if status.exit is not None:
             return attempt.ended(ending_of(status.exit, attempt.job))
         if status.phase == "lost":
@@ -24,8 +30,27 @@ def watch(context: Context, attempt: Attempt) -> Attempt:
             return context.ended(attempt, Outcome.STOPPED, "the holder never saw it")
         wish = context.board.stop_wish(attempt.id)
         if wish is not None and not passed_on:
-            context.runtime.stop(attempt.id, wish, attempt.job.grace)
-            passed_on = True
+            passed_on = _stop(context, attempt, wish)
         if wish is None and context.detaching.is_set():
             return attempt
         attempt = saver.step(attempt)
+
+
+def _status(context: Context, attempt: Attempt) -> RunStatus:
+    """Wait one tick for the end. A holder that does not answer says nothing of the container: it runs on."""
+    try:
+        return context.runtime.status(attempt.id, TICK)
+    except Unavailable as error:
+        log.warning("holder does not answer", extra={"event": "watch-failed", "reason": str(error)})
+        context.detaching.wait(TICK)
+        return RUNNING
+
+
+def _stop(context: Context, attempt: Attempt, why: str) -> bool:
+    """Ask for the end of the container; False: ask again at the next tick."""
+    try:
+        context.runtime.stop(attempt.id, why, attempt.job.grace)
+    except Unavailable as error:
+        log.warning("job cannot be stopped", extra={"event": "stop-failed", "reason": str(error)})
+        return False
+    return True

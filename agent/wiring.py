@@ -28,6 +28,7 @@ from agent.config.sections import directory_of
 from agent.context import Context
 from agent.context import Queue as QueueParts
 from agent.control.desk import Desk
+from agent.control.protocol import SOCKET
 from agent.control.server import Server
 from agent.daemon import Daemon, Settings
 from agent.deadletters import StoreDeadLetters
@@ -158,8 +159,8 @@ def secret_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str],
 
 
 def free_disk(config: Config) -> int:
-    """Return the bytes that jobs may still write below the state directory."""
-    info = os.statvfs(config.state_dir)
+    """Return the bytes that jobs may still write below the state directory (or where it will be made)."""
+    info = os.statvfs(next(each for each in (config.state_dir, *config.state_dir.parents) if each.exists()))
     return info.f_bavail * info.f_frsize - config.resources.disk_reserve
 
 
@@ -287,8 +288,15 @@ class Parts:
         if live is not None:
             self.board.ask_stop(live.attempt.id, why)
 
+    def _server(self, desk: Desk) -> Server:
+        try:
+            return Server(self.config.state_dir, desk.handle)
+        except OSError as error:
+            place = self.config.state_dir / SOCKET
+            raise Unavailable(f"{place}: {error.strerror}; remove what lies there, or use --state-dir") from None
+
     def daemon(self) -> Daemon:
-        """Return the agent, ready to run. Raises OSError when its socket cannot be made."""
+        """Return the agent, ready to run. Raises Unavailable when its socket cannot be made."""
         settings = Settings(
             workers=self.config.agent.workers or max(1, int(self.ledger.share.cpus)),
             # Long enough for one look at least, so that a pull that finds nothing has looked.
@@ -300,7 +308,7 @@ class Parts:
         return Daemon(
             self.context,
             settings,
-            server=Server(self.config.state_dir, desk.handle),
+            server=self._server(desk),
             presence=self.presence,
             canary=Canary(self.context, lambda: run_canary(self.context, self._build_canary_image)),
             end_containers=self.runtime.end,

@@ -64,4 +64,5 @@ def follow(context: Context, attempt: Attempt) -> None:
         deliver(context, attempt)
     except (Unavailable, HostFault) as error:
         log.warning("results wait", extra={"event": "results-wait", "attempt": attempt.id, "reason": str(error)})
-        context.board.wait_in_outbox(attempt, str(error))
+        live = context.board.find(attempt.sid)  # it may have been committed on the way
+        context.board.wait_in_outbox(live.attempt if live else attempt, str(error))

@@ -111,13 +111,14 @@ class ApptainerRuntime:
         program = self._program()
         if program is None:
             raise RuntimeUnavailable("no apptainer or singularity on PATH; install it or set runtime.path")
-        (run.directory / "mark.sh").write_text(MARK_SCRIPT)
         with _translated():
+            (run.directory / "mark.sh").write_text(MARK_SCRIPT)
             self._client.start(spec(program, run, job_groups(self._state_dir)))
 
     def status(self, attempt_id: str, timeout: float = 0.0) -> RunStatus:
         """See ports.Runtime."""
-        return _status(self._client.wait(attempt_id, timeout))
+        with _translated():
+            return _status(self._client.wait(attempt_id, timeout))
 
     def stop(self, attempt_id: str, why: str, grace: float) -> None:
         """See ports.Runtime."""

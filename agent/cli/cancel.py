@@ -27,4 +27,5 @@ def cancel(ctx: click.Context, job: str, queue: str | None, as_json: bool) -> No
     # Where the job runs under this host's agent it need not wait for the next renewal of its lease.
     with contextlib.suppress(AgentUnreachable, NotFound):
         ask(config.state_dir, Cancel(view.sid))
-    print_json({"sid": view.sid, "cancelled": True}) if as_json else click.echo(f"{view.sid} will end")
+    told = "is cancelled" if view.state == "waiting" else "will end"
+    print_json({"sid": view.sid, "cancelled": True}) if as_json else click.echo(f"{view.sid} {told}")

@@ -17,7 +17,7 @@ from agent.cli.stores import client
 from agent.client import Client, JobView
 from agent.config import Config
 from agent.config.sections import embedded_queue
-from agent.errors import RuntimeUnavailable
+from agent.errors import RuntimeUnavailable, Unavailable
 from agent.logs import setup_logging
 from agent.model.capabilities import Capabilities
 from agent.model.job import Job, parse_job
@@ -45,6 +45,7 @@ def demo(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
     if program is None:
         raise RuntimeUnavailable(GET_APPTAINER)
     place = (directory or base.state_dir / "demo").absolute()
+    _make(place)
     config = demo_config(base, place)
     prepare_state_dir(config)
     profile = probe(config)
@@ -66,6 +67,13 @@ def demo(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
     else:
         _print_jobs(config, submitted, views)
     ctx.exit(code or (0 if [view.state for view in views] == ["succeeded", "waiting", "waiting"] else 1))
+
+
+def _make(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{place}: {error.strerror}; choose another directory with --dir") from None
 
 
 def demo_config(base: Config, place: Path) -> Config:

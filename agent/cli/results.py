@@ -9,6 +9,8 @@ import click
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
 from agent.cli.stores import find_job
+from agent.client import Client
+from agent.errors import InvalidInput
 from agent.model.units import show_size
 
 
@@ -22,7 +24,7 @@ def results(ctx: click.Context, job: str, target: Path | None, queue: str | None
     """List what JOB left, or fetch it with --to. Exit code 1 when there is nothing yet."""
     client, view = find_job(config_from(ctx).config, job, queue)
     if target is not None:
-        paths = [str(path) for path in client.fetch(view.sid, target)]
+        paths = _fetch(client, view.sid, target)
         print_json({"sid": view.sid, "state": view.state, "paths": paths}) if as_json else click.echo("\n".join(paths))
         return
     if as_json:
@@ -31,3 +33,11 @@ def results(ctx: click.Context, job: str, target: Path | None, queue: str | None
         rows = [(each.name, each.kind, show_size(each.size), each.uri or "") for each in view.artifacts]
         print_table(f"{view.sid}  {view.state}", ("name", "kind", "size", "published to"), rows)
     ctx.exit(0 if view.artifacts else 1)
+
+
+def _fetch(client: Client, sid: str, target: Path) -> list[str]:
+    try:
+        return [str(path) for path in client.fetch(sid, target)]
+    except OSError as error:
+        place = error.filename or target
+        raise InvalidInput(f"{place}: {error.strerror}", hint="choose another directory with --to") from None

@@ -39,7 +39,7 @@ def status(ctx: click.Context, job: str | None, queue: str | None, as_json: bool
 def _print(snapshot: Snapshot) -> None:
     now, mode = time.time(), snapshot.mode
     click.echo(f"agent {snapshot.version} on {snapshot.host} (process {snapshot.pid})")
-    click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", since {_ago(mode.since, now)}")
+    click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", for {_time_since(mode.since, now)}")
     click.echo(f"free {_share(snapshot.free)} of {_share(snapshot.share)}; lanes {', '.join(snapshot.lanes)}")
     for part, problem in snapshot.problems.items():
         click.echo(f"problem: {part}: {problem}")
@@ -55,8 +55,8 @@ def _print(snapshot: Snapshot) -> None:
         print_table("\nrefused", ("job", "name", "standing", "why"), rows)
 
 
-def _ago(since: float | None, now: float) -> str:
-    return "the start" if since is None else show_duration(max(0.0, now - since)) + " ago"
+def _time_since(since: float | None, now: float) -> str:
+    return show_duration(None if since is None else max(0.0, now - since))
 
 
 def _share(share: Share) -> str:

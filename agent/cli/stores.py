@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.client import Client, JobView
 from agent.config import Config, Queue
-from agent.errors import EdgeAgentError, NotFound
+from agent.errors import EdgeAgentError, InvalidInput, NotFound
 from agent.wiring import Stores
 
 
@@ -27,7 +27,7 @@ def default_queue(config: Config, name: str | None) -> Queue:
     if len(config.queues) == 1:
         return config.queues[0]
     names = ", ".join(queue.name for queue in config.queues)
-    raise NotFound(f"several queues are configured ({names}): say which one with --queue NAME")
+    raise InvalidInput(f"several queues are configured ({names})", hint="say which one with --queue NAME")
 
 
 def find_job(config: Config, job: str, queue: str | None = None) -> tuple[Client, JobView]:
@@ -40,10 +40,10 @@ def find_job(config: Config, job: str, queue: str | None = None) -> tuple[Client
     for each in clients(config, queue):
         try:
             sids = each.sids()
-            matching = [job] if job in sids else [sid for sid in sids if sid.startswith(job)]
+            matching = [job] if job in sids else [sid for sid in sids if job and sid.startswith(job)]
             found += [(each, each.find(sid)) for sid in matching]
             if not matching:
-                found += [(each, view) for view in each.jobs() if job in (view.name, view.sid)]
+                found += [(each, view) for view in each.jobs() if view.name == job]
         except EdgeAgentError as error:
             failure = error
     if len(found) == 1:

@@ -26,7 +26,7 @@ def submit(ctx: click.Context, job: str, queue: str | None, wait: bool, as_json:
     """Put the job described in JOB.toml (- is standard input) into a queue and print its id."""
     config = config_from(ctx).config
     submitted = client(config, default_queue(config, queue))
-    sid = submitted.submit(read_job_file(*_text(job)), by=_user())
+    sid = submitted.submit(read_job_file(*read_text(job)), by=_user())
     if not wait:
         print_json({"sid": sid, "queue": submitted.queue}) if as_json else click.echo(sid)
         return
@@ -37,7 +37,8 @@ def submit(ctx: click.Context, job: str, queue: str | None, wait: bool, as_json:
     ctx.exit(0 if view.state == "succeeded" else 1)
 
 
-def _text(job: str) -> tuple[str, str]:
+def read_text(job: str) -> tuple[str, str]:
+    """Return the text of a job file ("-" is standard input) and what to call it. Raises JobError."""
     try:
         return (sys.stdin.read(), "standard input") if job == "-" else (Path(job).read_text(encoding="utf-8"), job)
     except (OSError, UnicodeDecodeError) as error:

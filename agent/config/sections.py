@@ -96,12 +96,6 @@ class PolicySection(Section, frozen=True):
     max_timeout: PositiveSeconds | None = None
 
 
-class OutboxSection(Section, frozen=True):
-    """Finished results that could not be delivered yet, in bytes on disk."""
-
-    max_bytes: Bytes = 10 * GIB
-
-
 class RetrySection(Section, frozen=True):
     """Waiting after a failure: `first` seconds, doubled each time up to `max`, with jitter."""
 
@@ -118,7 +112,6 @@ class Config(Section, frozen=True):
     queues: tuple[Queue, ...] = ()
     runtime: RuntimeSection = RuntimeSection()
     policy: PolicySection = PolicySection()
-    outbox: OutboxSection = OutboxSection()
     retry: RetrySection = RetrySection()
 
     @property

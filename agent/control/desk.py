@@ -94,9 +94,12 @@ class Desk:
         while True:
             # Asked before reading: what the job wrote before its end is read after it.
             over = not command.follow or not self._runs(attempt_id) or self._closing.wait(LOOK)
+            before = offset
             for data in _pieces(path, offset):
                 yield LogPart(data, offset)
                 offset += len(data)
+            if offset == before and not over:
+                yield LogPart(b"", offset)  # shows whether somebody still listens: the job may be silent for days
             if over:
                 yield LogPart(b"", offset, end=True)
                 return

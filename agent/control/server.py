@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from agent.control.protocol import LINE_LIMIT, SOCKET, Answer, AnyCommand, RefusedCommand, at_short_path, new_socket
+from agent.errors import EdgeAgentError
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ class Server:
     def _answers(self, line: bytes) -> Iterable[Answer]:
         try:
             command = msgspec.json.decode(line, type=AnyCommand)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return (RefusedCommand(f"not a command of this version: {error}"),)
-        return self._handle(command)
+        try:
+            return self._handle(command)
+        except EdgeAgentError as error:
+            return (RefusedCommand(str(error)),)

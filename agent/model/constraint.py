@@ -12,6 +12,7 @@ from agent.model.units import parse_size
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "contains", "matches", "exists")
 _FORM = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|\s[a-z]+\b)\s*(.*?)\s*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 class Constraint(NamedTuple):
@@ -86,7 +87,8 @@ def _comparable(found: Any, value: str) -> tuple[Any, Any]:
     """Return both sides as numbers, as versions (tuples of int), or else as text."""
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         try:
-            return float(found), float(parse_size(value))
+            # A size is whole bytes: as one, 6.5 would be 6.
+            return float(found), float(value) if _NUMBER.fullmatch(value) else float(parse_size(value))
         except InvalidInput:
             return _text(found), value
     text = _text(found)

@@ -60,9 +60,9 @@ def show_duration(seconds: float | None) -> str:
     """Return seconds as people read them: "0.4 s", "12 s", "3m20s", "2h05m", "3d04h"; "-" for None."""
     if seconds is None:
         return "-"
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -8,7 +8,7 @@ import msgspec
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import StoreUnavailable
+from agent.errors import HostFault, StoreUnavailable
 from agent.model.records import Artifact
 from agent.saving import save
 from agent.transfer.archive import unpack
@@ -29,7 +29,9 @@ def save_checkpoint(context: Context, attempt: Attempt) -> Attempt:
     saved = save(context, attempt, settings.path, name)
     if saved is None:
         return attempt
-    attempt = msgspec.structs.replace(attempt, checkpoint=saved)
+    # Noted, or an agent that is restarted would not know it, and its last word on the attempt would be without it.
+    attempt = context.note(msgspec.structs.replace(attempt, checkpoint=saved))
+    context.board.show(attempt, "run")
     context.queue(attempt).results.update(attempt.record())
     return attempt
 
@@ -51,7 +53,7 @@ def _restore(context: Context, attempt: Attempt, artifact: Artifact, uri: str, p
     place.parent.mkdir(parents=True, exist_ok=True)
     with context.artifacts.open(uri) as source:
         if artifact.kind == "tree":
-            unpack(source, place)
+            unpack(source, place, own=True)
         else:
             with place.open("wb") as file:
                 file.writelines(chunks(source))
@@ -65,14 +67,14 @@ class Saver:
         self._due: dict[str, float] = {}
 
     def step(self, attempt: Attempt) -> Attempt:
-        """Save what is due; a store that does not answer is tried again when the next time has come."""
+        """Save what is due; a store or disk that fails is tried again when the next time has come."""
         try:
             for output in attempt.job.outputs:
                 if output.every and self._is_due("output " + output.path, output.every):
                     save(self._context, attempt, output.path, f"outputs/{output.path}")
             if attempt.job.checkpoint and self._is_due("checkpoint", attempt.job.checkpoint.every):
                 attempt = save_checkpoint(self._context, attempt)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, HostFault) as error:
             log.warning("not saved", extra={"event": "save-failed", "attempt": attempt.id, "reason": str(error)})
         return attempt
 

@@ -52,15 +52,21 @@ def _remove_tree(directory: Path) -> None:
 
 
 def _make_writable_and_retry(function: Callable[..., Any], path: str, failure: Any) -> None:
-    """A payload may have taken its own rights on a directory away (chmod 0): give them back, once."""
+    """A payload may have taken its own rights on directories away (chmod 0): give them back, once."""
     found = Path(path)
-    for each in (found.parent, found):
-        if each.is_dir() and not each.is_symlink():
-            each.chmod(stat.S_IRWXU)
+    found.parent.chmod(stat.S_IRWXU)
     if found.is_dir() and not found.is_symlink():
+        _make_writable(found)
         shutil.rmtree(found)
     else:
         found.unlink(missing_ok=True)
+
+
+def _make_writable(directory: Path) -> None:
+    directory.chmod(stat.S_IRWXU)
+    for each in directory.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            _make_writable(each)
 
 
 STEP = Step("workspace", apply, undo)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from agent.supervisor.jobs import Job
 
 MAX_CONNECTIONS = 64
 USAGE = "usage: holder STATE_DIR [--idle-exit SECONDS] [--detach]"
@@ -164,10 +163,6 @@ class Holder:
         if not self._ending:
             self._ending = True
             self._jobs.stop_all(why)
-
-
-def _described(job: Job) -> dict[str, Any]:
-    return {"attempt": job.attempt, **job.waiter._asdict()}
 
 
 def _reason(request: dict[str, Any]) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -13,14 +17,22 @@ from agent.errors import UnsafeArchive
 from agent.transfer.beneath import open_directory
 from agent.transfer.stream import CHUNK
 
+log = logging.getLogger(__name__)
+
 _BLOCK = tarfile.BLOCKSIZE
+# What opening a member says when the job that still runs has removed or changed it meanwhile, or taken its rights.
+_CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EACCES)
+# What tarfile says of damaged bytes; some damage its parser only trips over.
+_DAMAGED = (tarfile.TarError, EOFError, TypeError, ValueError)
+# What making a member says when members contradict each other, or a name is too long for any file system.
+_CONTRADICTORY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def pack(directory: int) -> Iterator[bytes]:
     """Yield a tar archive of the directory behind the open descriptor: files, directories, links; nothing else.
 
     Owners become 0 and names are sorted, so equal trees with equal times give equal bytes. A file that changes its
-    size while it is read is cut or padded to the size in its header.
+    size while it is read is cut or padded to the size in its header; what vanishes or may not be read is left out.
     """
     yield from _pack_below(directory, "")
     yield bytes(_BLOCK * 2)
@@ -28,19 +40,33 @@ def pack(directory: int) -> Iterator[bytes]:
 
 def _pack_below(directory: int, prefix: str) -> Iterator[bytes]:
     for name in sorted(os.listdir(directory)):
-        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        path = prefix + name
-        if stat.S_ISDIR(info.st_mode):
+        with _left_out_if_changed(prefix + name):
+            yield from _pack_member(directory, name, prefix + name)
+
+
+@contextlib.contextmanager
+def _left_out_if_changed(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CHANGED:
+            raise
+        log.warning("left out of an archive", extra={"event": "pack-left-out", "path": path, "reason": error.strerror})
+
+
+def _pack_member(directory: int, name: str, path: str) -> Iterator[bytes]:
+    info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if stat.S_ISDIR(info.st_mode):
+        child = open_directory(directory, name)
+        try:
             yield _header(path + "/", info, tarfile.DIRTYPE)
-            child = open_directory(directory, name)
-            try:
-                yield from _pack_below(child, path + "/")
-            finally:
-                os.close(child)
-        elif stat.S_ISLNK(info.st_mode):
-            yield _header(path, info, tarfile.SYMTYPE, link=os.readlink(name, dir_fd=directory))
-        elif stat.S_ISREG(info.st_mode):
-            yield from _pack_file(directory, name, path)
+            yield from _pack_below(child, path + "/")
+        finally:
+            os.close(child)
+    elif stat.S_ISLNK(info.st_mode):
+        yield _header(path, info, tarfile.SYMTYPE, link=os.readlink(name, dir_fd=directory))
+    elif stat.S_ISREG(info.st_mode):
+        yield from _pack_file(directory, name, path)
 
 
 def _pack_file(directory: int, name: str, path: str) -> Iterator[bytes]:
@@ -71,54 +97,83 @@ def _header(path: str, info: os.stat_result, kind: bytes, link: str = "") -> byt
     return member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
 
 
-def unpack(stream: BinaryIO, target: Path) -> None:
+def unpack(stream: BinaryIO, target: Path, *, own: bool = False) -> None:
     """Unpack the tar archive (compressed or not) into `target`, which is made if it is absent.
 
-    Raises UnsafeArchive for a member outside `target`, a link that points outside, or a device node, and for bytes
-    that are no tar archive. What was unpacked before stays: the caller removes the directory.
+    `own` archives are those that `pack` made of a job's tree: their symbolic links may point anywhere, as they did
+    there (a virtual environment is full of such); none is ever followed here.
+
+    Raises UnsafeArchive for a member outside `target`, a link that points outside, or a device node, for members that
+    contradict each other, and for bytes that are no tar archive. What was unpacked before stays: the caller removes
+    the directory.
     """
     target.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:
-                _check_member(member)
+                _check_member(member, own)
                 _unpack_member(archive, member, target)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, *_CONTRADICTORY):
             raise
         raise UnsafeArchive(f"not a readable tar archive: {error}") from None
 
 
-def _check_member(member: tarfile.TarInfo) -> None:
+def _check_member(member: tarfile.TarInfo, own: bool) -> None:
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         raise UnsafeArchive(f'archive member "{member.name}" is no file, directory or link')
-    _check_inside(member.name, member.name)
-    if member.issym():
-        _check_inside(str(PurePosixPath(member.name).parent / member.linkname), member.name)
+    if "\0" in member.name + member.linkname:
+        raise UnsafeArchive(f"archive member {member.name!r} has a NUL byte in its name")
+    _check_inside(PurePosixPath(member.name), member.name)
+    if member.issym() and not own:
+        _check_link(member)
     if member.islnk():
-        _check_inside(member.linkname, member.name)
+        _check_inside(PurePosixPath(member.linkname), member.name)
 
 
-def _check_inside(path: str, name: str) -> None:
-    """Judge by the text of the path: links inside the archive may only point inside, so nothing leads out later."""
-    depth = 0
-    for part in PurePosixPath(path).parts:
-        depth += -1 if part == ".." else 1
-        if part == "/" or depth < 0:
-            raise UnsafeArchive(f'archive member "{name}" leads out of its directory')
+def _check_inside(path: PurePosixPath, name: str) -> None:
+    if path.is_absolute() or ".." in path.parts:
+        raise UnsafeArchive(f'archive member "{name}" leads out of its directory')
+
+
+def _check_link(member: tarfile.TarInfo) -> None:
+    """Judge by the text: `..` may lead up to the archive's root, and only at the front.
+
+    Behind a name that is a link itself, `..` would lead elsewhere than the text says.
+    """
+    parts = PurePosixPath(member.linkname).parts
+    below = list(dropwhile(lambda part: part == "..", parts))
+    ups, depth = len(parts) - len(below), len(PurePosixPath(member.name).parent.parts)
+    if ups > depth or ".." in below or "/" in parts:
+        raise UnsafeArchive(f'archive member "{member.name}" is a link that leads out of its directory')
 
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     place = target / member.name
-    # A link member in the path of a later one could lead elsewhere: never write through a symbolic link.
-    for parent in place.relative_to(target).parents:
-        if (target / parent).is_symlink():
-            raise UnsafeArchive(f'archive member "{member.name}" lies below a symbolic link')
+    _check_parents(member.name, target, member)
+    if member.islnk():
+        _check_hard_link(member, target)
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         place.unlink()
+    elif place.exists() and not member.isdir():
+        raise UnsafeArchive(f'archive member "{member.name}" is a directory, too')
     member.mode = (member.mode & 0o777) | (0o700 if member.isdir() else 0o600)
     member.uid = member.gid = os.getuid()
     archive.extract(member, target, set_attrs=not member.issym(), numeric_owner=True, **_FILTER)
+
+
+def _check_parents(path: str, target: Path, member: tarfile.TarInfo) -> None:
+    """A link member in the path of a later one could lead elsewhere: never go through a symbolic link."""
+    if any((target / parent).is_symlink() for parent in PurePosixPath(path).parents if parent.name):
+        raise UnsafeArchive(f'archive member "{member.name}" lies below a symbolic link')
+
+
+def _check_hard_link(member: tarfile.TarInfo, target: Path) -> None:
+    """Only to a file of this archive: modes and times of the member are set on whatever it is linked to."""
+    _check_parents(member.linkname, target, member)
+    source = target / member.linkname
+    if source.is_symlink() or not source.is_file() or source == target / member.name:
+        raise UnsafeArchive(f'archive member "{member.name}" is a link to "{member.linkname}", no file before it')
 
 
 # Python 3.12 wants a filter named; the members are checked above, and 3.10 before its last releases knows none.

@@ -123,7 +123,7 @@ class FileRecords:
         if not self._temp.is_dir():
             raise StoreUnavailable(
                 f"{self._root}: no record store is there (no directory {_TEMP} in it); "
-                "mount the disk or share, or submit a first job to create the store"
+                "mount the disk or share, or create the store: `edge-agent queue init`"
             )
 
     def _write_temp(self, body: bytes) -> Path:

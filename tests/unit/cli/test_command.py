@@ -193,7 +193,7 @@ def test_config_show_prints_every_key_with_value_and_origin(config_file: Path) -
     lines = {line.split()[0]: line.split()[1:] for line in done.stdout.decode().splitlines()}
     assert lines["agent.state_dir"] == [f"{config_file.parent}/state", f"{config_file}:2"]
     assert lines["retry.first"] == ["5.0", "s", "EDGE_AGENT_RETRY__FIRST"]
-    assert lines["outbox.max_bytes"] == ["10", "GiB", "default"]
+    assert lines["resources.disk_reserve"] == ["1", "GiB", "default"]
     assert lines["agent.id"] == ["-", "default"]
 
 

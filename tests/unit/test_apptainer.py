@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent.adapters.apptainer import RUNTIME_MEMORY, argv, environment, spec
+from agent.errors import HostFault
+from agent.ports import ContainerRun
+from agent.supervisor.protocol import Spec, parse_spec
+
+
+def run_in(directory: Path = Path("/state/attempts/job.1"), **changes: Any) -> ContainerRun:
+    plain: dict[str, Any] = {
+        "attempt_id": "job.1",
+        "directory": directory,
+        "image": Path("/images/a.sif"),
+        "command": ("train", "--epochs", "3"),
+        "env": {},
+        "home": directory / "work",
+        "workdir": ".",
+        "network": "none",
+        "cpus": 2.0,
+        "memory": 512 * 1024**2,
+        "timeout": 3600.0,
+        "grace": 10.0,
+        "log": directory / "log",
+    }
+    return ContainerRun(**{**plain, **changes})
+
+
+GOLDEN = [
+    "/usr/bin/apptainer",
+    "-s",
+    "exec",
+    "--containall",
+    "--cleanenv",
+    "--no-eval",
+    "--no-umask",
+    "--no-privs",
+    "--uts",
+    "--hostname=job",
+    "--net",
+    "--network=none",
+    "--no-mount=sys,bind-paths",
+    "--home=/state/attempts/job.1/work:/home/job",
+    "--pwd=/home/job",
+    "--workdir=/state/attempts/job.1/tmp",
+    "--mount=type=bind,src=/state/attempts/job.1/marker,dst=/.edge-agent/marker",
+    "--mount=type=bind,src=/state/attempts/job.1/mark.sh,dst=/.singularity.d/env/zz-edge-agent.sh,ro",
+    "/images/a.sif",
+    "train",
+    "--epochs",
+    "3",
+]
+
+
+def test_the_command_line_of_a_job() -> None:
+    assert argv("/usr/bin/apptainer", run_in()) == GOLDEN
+
+
+def test_without_a_command_the_image_is_run() -> None:
+    words = argv("/usr/bin/apptainer", run_in(command=None))
+    assert words == ["/usr/bin/apptainer", "-s", "run", *GOLDEN[3:-3]]
+
+
+def test_the_hosts_network_is_the_absence_of_another() -> None:
+    assert argv("/usr/bin/apptainer", run_in(network="host")) == GOLDEN[:10] + GOLDEN[12:]
+
+
+def test_secrets_are_mounted_read_only() -> None:
+    words = argv("/usr/bin/apptainer", run_in(secrets=Path("/state/attempts/job.1/secrets")))
+    mount = "--mount=type=bind,src=/state/attempts/job.1/secrets,dst=/run/secrets,ro"
+    assert words == [*GOLDEN[:18], mount, *GOLDEN[18:]]
+
+
+@pytest.mark.parametrize(
+    ("workdir", "inside"), [(".", "/home/job"), ("sub", "/home/job/sub"), ("./a//b/", "/home/job/a/b")]
+)
+def test_the_working_directory_is_below_the_home(workdir: str, inside: str) -> None:
+    assert f"--pwd={inside}" in argv("apptainer", run_in(workdir=workdir))
+
+
+def test_quotes_in_a_path_are_doubled_in_a_mount() -> None:
+    words = argv("apptainer", run_in(Path('/srv/"state"/job.1')))
+    assert '--mount=type=bind,"src=/srv/""state""/job.1/marker",dst=/.edge-agent/marker' in words
+    assert '--home=/srv/"state"/job.1/work:/home/job' in words
+
+
+def test_a_comma_in_the_path_of_a_mount_is_quoted() -> None:
+    words = argv("apptainer", run_in(secrets=Path("/srv/a,b")))
+    assert '--mount=type=bind,"src=/srv/a,b",dst=/run/secrets,ro' in words
+
+
+@pytest.mark.parametrize("path", ["/srv/a:b/job.1", "/srv/a,b/job.1"])
+def test_a_state_directory_that_cannot_be_mounted_is_named(path: str) -> None:
+    with pytest.raises(HostFault, match=f'the state directory "{path}/work" has a ":" or ","'):
+        argv("apptainer", run_in(Path(path)))
+
+
+def test_the_environment_hands_the_jobs_variables_on_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_TOKEN", "secret")
+    assert environment(run_in(env={"SEED": "$(id)", "LANG": "de_DE.UTF-8"})) == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/state/attempts/job.1",
+        "APPTAINERENV_LANG": "de_DE.UTF-8",
+        "APPTAINERENV_PYTHONUNBUFFERED": "1",
+        "APPTAINERENV_SEED": "$(id)",
+        "SINGULARITYENV_LANG": "de_DE.UTF-8",
+        "SINGULARITYENV_PYTHONUNBUFFERED": "1",
+        "SINGULARITYENV_SEED": "$(id)",
+    }
+
+
+def test_a_job_cannot_set_the_runtimes_own_variables() -> None:
+    env = {"PATH": "/job/bin", "HOME": "/job", "APPTAINER_BIND": "/:/host", "LD_PRELOAD": "/job/evil.so"}
+    for name in ("APPTAINER_BIND", "LD_PRELOAD"):
+        assert name not in environment(run_in(env=env))
+    assert environment(run_in(env=env))["PATH"].startswith("/usr/local/sbin:")
+    assert environment(run_in(env=env))["APPTAINERENV_LD_PRELOAD"] == "/job/evil.so"
+
+
+def test_no_value_of_a_variable_is_on_the_command_line() -> None:
+    assert argv("/usr/bin/apptainer", run_in(env={"PASSWORD": "s3cret"})) == GOLDEN
+
+
+def test_the_holder_understands_what_it_is_told() -> None:
+    parsed: Spec = parse_spec(spec("/usr/bin/apptainer", run_in(log_limit=1000), Path("/sys/fs/cgroup/edge")))
+    assert parsed.argv == GOLDEN
+    assert (parsed.attempt, parsed.directory, parsed.cwd) == ("job.1", "/state/attempts/job.1", "/state/attempts/job.1")
+    assert (parsed.timeout_s, parsed.grace_s, parsed.log_limit_bytes) == (3600.0, 10.0, 1000)
+    assert (parsed.cgroup, parsed.rlimits) == ("/sys/fs/cgroup/edge/job.1", {"core": 0})
+    assert parsed.memory_bytes == 512 * 1024**2 + RUNTIME_MEMORY
+    assert parsed.marker
+
+
+def test_without_cgroups_there_is_none() -> None:
+    assert parse_spec(spec("/usr/bin/apptainer", run_in(timeout=None), None)).cgroup is None

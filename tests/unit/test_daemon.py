@@ -1,0 +1,337 @@
+"""The whole agent with its loops, over the fakes: when it ends, and what it leaves."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent.board import Mode, ModeName
+from agent.canary import Canary
+from agent.control.desk import Desk
+from agent.control.server import Server
+from agent.daemon import Daemon, Settings
+from agent.errors import StoreUnavailable
+from agent.model.records import Outcome
+from agent.policy import BackOff
+from agent.presence import Presence
+
+from tests.fakes import FakeAdvertiser
+from tests.waiting import wait_until
+from tests.worlds import World, profile, world
+
+WAIT_FOR_GO = "echo up; while [ ! -e go ]; do sleep 0.02; done"
+FOREVER = "echo up; sleep 60"
+AT_ONCE = BackOff(0.0, 0.0)  # jobs that are given back come again at once: the clock stands still
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.daemon.TURN", 0.01)
+    monkeypatch.setattr("agent.outbox.LOOK", 0.05)
+    monkeypatch.setattr("agent.pulling.IDLE", 0.02)
+    monkeypatch.setattr("agent.watching.TICK", 0.02)
+
+
+class Running:
+    """One agent in a thread."""
+
+    def __init__(self, made: World, *, mode: ModeName = "ready", back_off: BackOff = AT_ONCE, **settings: bool) -> None:
+        made.change(back_off=back_off)
+        context = made.context
+        self.made = made
+        self.advertiser = FakeAdvertiser()
+        self.ended_containers = threading.Event()
+        facts = profile(made.host)
+        self.daemon = Daemon(
+            context,
+            Settings(2, 0.01, **settings),
+            server=Server(made.state_dir, Desk(context, ("any-none",), made.stopping).handle),
+            presence=Presence(
+                facts,
+                lambda: facts,
+                lambda _: made.share,
+                self.advertiser,
+                context.board,
+                context.ledger,
+                ("any-none",),
+                600.0,
+            ),
+            canary=Canary(context, lambda: None),
+            end_containers=self.ended_containers.set,
+            stop=made.stopping,
+            mode=Mode(mode),
+        )
+        self.code: int | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        self.code = self.daemon.run()
+
+    def start(self) -> Running:
+        """Let it run."""
+        self._thread.start()
+        return self
+
+    def end(self) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        self._thread.join(20)
+        assert self.code is not None, "the agent does not end"
+        return self.code
+
+    def stop(self) -> int:
+        """Stop it as a signal does; return its exit code."""
+        self.made.stopping.set()
+        return self.end()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path)
+    yield made
+    made.stopping.set()
+    made.runtime.close()
+
+
+# --- until empty ---
+
+
+def test_an_agent_that_runs_until_the_queue_is_empty_ends_when_all_is_done(made: World) -> None:
+    sids = [made.submit("echo hello") for _ in range(5)]
+    running = Running(made, until_empty=True).start()
+    assert running.end() == 0
+    assert {made.commit(sid).outcome for sid in sids} == {Outcome.SUCCEEDED}
+    assert made.leftovers() == []
+
+
+def test_an_empty_queue_ends_it_at_once(made: World) -> None:
+    assert Running(made, until_empty=True).start().end() == 0
+
+
+def test_it_waits_for_retries(made: World) -> None:
+    sid = made.submit("exit 3", retries=2)
+    assert Running(made, until_empty=True).start().end() == 0
+    assert len(made.attempts(sid)) == 3
+    assert made.commit(sid).outcome is Outcome.FAILED
+
+
+def test_it_waits_out_the_pause_before_a_retry(made: World) -> None:
+    sid = made.submit("exit 3", retries=1)
+    running = Running(made, back_off=BackOff(10.0, 10.0), until_empty=True)
+    asked, returning = threading.Semaphore(0), made.context.board.returning
+
+    def counted(now: float) -> bool:
+        asked.release()
+        return returning(now)
+
+    made.context.board.returning = counted  # type: ignore[method-assign]
+    running.start()
+    for _ in range(5):
+        assert asked.acquire(timeout=10), "it does not ask whether a job comes back"
+    assert running.code is None
+    assert [record.outcome for record in made.attempts(sid)] == [Outcome.FAILED]
+    made.clock.advance(10)
+    assert running.end() == 0
+    assert len(made.attempts(sid)) == 2
+
+
+def test_it_waits_for_a_job_that_has_to_wait_for_another(made: World) -> None:
+    first = made.submit(WAIT_FOR_GO, requires={"cpus": 3})
+    second = made.submit("true", requires={"cpus": 3})
+    running = Running(made, until_empty=True).start()
+    made.wait_for_log(first, "up")
+    wait_until(lambda: [each.sid for each in made.context.board.refused()] == [second])
+    made.tell(first, "go")
+    wait_until(lambda: made.results.committed(first) is not None)
+    made.clock.advance(11)  # a job that did not fit is looked at again within 10 s
+    assert running.end() == 0
+    assert made.commit(second).outcome is Outcome.SUCCEEDED
+
+
+def test_a_job_that_never_fits_here_does_not_keep_it(made: World) -> None:
+    sid = made.submit(requires={"cpus": 64})
+    assert Running(made, until_empty=True).start().end() == 0
+    assert made.waiting() == [sid]
+    assert made.refused(sid) == ["cpus"]
+
+
+def test_results_that_cannot_leave_keep_it(made: World) -> None:
+    sid = made.submit(WAIT_FOR_GO)
+    running = Running(made, until_empty=True).start()
+    made.wait_for_log(sid, "up")
+    made.stores.artifacts.down = True
+    made.tell(sid, "go")
+    wait_until(lambda: any(live.waiting for live in made.context.board.live()))
+    assert running.code is None
+    made.stores.artifacts.down = False
+    assert running.end() == 0
+    assert made.commit(sid).outcome is Outcome.SUCCEEDED
+
+
+# --- stopping ---
+
+
+def test_an_agent_that_is_stopped_gives_its_jobs_back_and_ends_the_containers(made: World) -> None:
+    sid = made.submit(FOREVER, grace=0.1)
+    running = Running(made).start()
+    made.wait_for_log(sid, "up")
+    assert running.stop() == 0
+    assert made.attempts(sid)[0].outcome is Outcome.STOPPED
+    assert made.waiting() == [sid]
+    assert made.leftovers() == []
+    assert running.ended_containers.is_set()
+    assert running.advertiser.states[-1]["state"] == "offline"
+
+
+def test_an_agent_that_detaches_leaves_its_jobs_running_for_the_next_one(made: World) -> None:
+    sid = made.submit(WAIT_FOR_GO)
+    running = Running(made, detach=True).start()
+    made.wait_for_log(sid, "up")
+    assert running.stop() == 0
+    assert not running.ended_containers.is_set()
+    assert made.runtime.status(f"{sid}.1").phase == "running"
+    made.context = made.new_context()
+    following = Running(made, until_empty=True).start()
+    made.tell(sid, "go")
+    assert following.end() == 0
+    assert made.commit(sid).outcome is Outcome.SUCCEEDED
+    assert len(made.attempts(sid)) == 1
+    assert made.leftovers() == []
+
+
+def test_a_stop_waits_for_results_that_are_being_saved(made: World) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    write = made.stores.artifacts.write
+
+    def slow(uri: str, chunks: Any) -> None:
+        entered.set()
+        assert go_on.wait(10)
+        write(uri, chunks)
+
+    made.stores.artifacts.write = slow  # type: ignore[method-assign]
+    sid = made.submit("echo kept")
+    running = Running(made).start()
+    assert entered.wait(10)
+    made.stopping.set()
+    assert running.code is None
+    go_on.set()
+    assert running.end() == 0
+    assert made.artifact(sid, "log") == b"kept\n"
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_results_in_the_outbox_do_not_keep_an_agent_that_is_stopped(made: World, detach: bool) -> None:
+    sid = made.submit(WAIT_FOR_GO)
+    running = Running(made, detach=detach).start()
+    made.wait_for_log(sid, "up")
+    made.stores.artifacts.down = True
+    made.tell(sid, "go")
+    wait_until(lambda: any(live.waiting for live in made.context.board.live()))
+    assert running.stop() == 0
+    made.stores.artifacts.down = False
+    made.context = made.new_context()
+    assert Running(made, until_empty=True).start().end() == 0
+    assert (made.commit(sid).outcome, made.commit(sid).n) == (Outcome.SUCCEEDED, 1)
+    assert made.leftovers() == []
+
+
+def test_signals_stop_the_agent(made: World) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    running = Running(made)
+    try:
+        running.daemon.handle_signals()
+        running.start()
+        signal.raise_signal(signal.SIGHUP)
+        assert not made.stopping.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        assert running.end() == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- what goes wrong ---
+
+
+def test_a_loop_that_dies_stops_the_agent_with_1(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    sid = made.submit(FOREVER, grace=0.1)
+    running = Running(made)
+    monkeypatch.setattr(running.daemon._presence, "state_step", _bug_once_running(made, sid))
+    assert running.start().end() == 1
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert made.attempts(sid)[0].outcome is Outcome.STOPPED
+    assert made.leftovers() == []
+
+
+def _bug_once_running(made: World, sid: str) -> Any:
+    def step(now: float) -> float:
+        made.wait_for_log(sid, "up")
+        raise ZeroDivisionError("a bug")
+
+    return step
+
+
+def test_a_paused_agent_takes_nothing_until_it_is_resumed(made: World) -> None:
+    sid = made.submit()
+    running = Running(made, mode="paused").start()
+    wait_until(lambda: any(state["state"] == "paused" for state in running.advertiser.states))
+    assert made.attempts(sid) == []
+    made.context.board.set_mode(Mode("ready"))
+    wait_until(lambda: made.results.committed(sid) is not None)
+    assert running.stop() == 0
+
+
+def test_a_paused_agent_that_runs_until_the_queue_is_empty_does_not_wait(made: World) -> None:
+    sid = made.submit()
+    assert Running(made, mode="paused", until_empty=True).start().end() == 0
+    assert made.waiting() == [sid]
+
+
+def test_an_agent_starts_while_its_stores_are_down(made: World) -> None:
+    sid = made.submit("echo ran")
+    for store in (made.stores.records, made.stores.result_records, made.stores.artifacts):
+        store.down = True
+    running = Running(made).start()
+    wait_until(lambda: made.context.board.problems())
+    for store in (made.stores.records, made.stores.result_records, made.stores.artifacts):
+        store.down = False
+    wait_until(lambda: made.results.committed(sid) is not None)
+    assert running.stop() == 0
+
+
+def test_a_cancelled_job_is_ended_by_the_loop_of_the_leases(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = made.submit(FOREVER, grace=0.1)
+    monkeypatch.setattr(made.context.leases, "_every", 0.02)
+    running = Running(made).start()
+    made.wait_for_log(sid, "up")
+    made.cancel(sid)
+    wait_until(lambda: made.results.committed(sid) is not None)
+    assert made.commit(sid).outcome is Outcome.CANCELLED
+    assert running.stop() == 0
+
+
+def test_a_store_that_fails_now_and_then_loses_no_job(made: World) -> None:
+    calls, put = iter(range(10**9)), made.stores.result_records.put
+
+    def flaky(key: str, body: bytes, *, create: bool = False) -> bool:
+        if next(calls) % 4 == 3:
+            raise StoreUnavailable("now and then")
+        return put(key, body, create=create)
+
+    sids = [made.submit("echo ran") for _ in range(6)]
+    made.stores.result_records.put = flaky  # type: ignore[method-assign]
+    monkey = Running(made, until_empty=True).start()
+
+    def over() -> bool:
+        made.clock.advance(10)
+        return monkey.code is not None
+
+    wait_until(over, 20)
+    assert {made.commit(sid).outcome for sid in sids} == {Outcome.SUCCEEDED}
+    assert made.waiting() == []
+    assert made.leftovers() == []

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from agent.attempt import Ending
+from agent.model.job import Job, parse_job
+from agent.model.records import AttemptRecord, Outcome
+from agent.model.run import Exit
+from agent.policy import BackOff, Settlement, ending_of, give_back_delay, settle
+
+HOST = "host-a"
+COMMIT, GIVE_BACK, BURY, DROP = Settlement.COMMIT, Settlement.GIVE_BACK, Settlement.BURY, Settlement.DROP
+FAILURES = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY)
+
+
+def job(**keys: Any) -> Job:
+    return parse_job({"image": "file:///a.sif", **keys})
+
+
+def ended(outcome: Outcome, exit_code: int | None = None) -> Ending:
+    return Ending(outcome, None, exit_code)
+
+
+def record(outcome: Outcome | None, host: str = HOST) -> AttemptRecord:
+    return AttemptRecord("job-1", 1, host, "token", 0.0, outcome=outcome)
+
+
+# --- settling ---
+
+
+FIRST_ATTEMPT = {
+    Outcome.SUCCEEDED: COMMIT,
+    Outcome.FAILED: COMMIT,
+    Outcome.TIMED_OUT: COMMIT,
+    Outcome.OUT_OF_MEMORY: COMMIT,
+    Outcome.CANCELLED: COMMIT,
+    Outcome.EXPIRED: COMMIT,
+    Outcome.STOPPED: GIVE_BACK,
+    Outcome.SETUP_FAILED: GIVE_BACK,
+    Outcome.DEFERRED: GIVE_BACK,
+    Outcome.LOST: GIVE_BACK,
+    Outcome.SUPERSEDED: DROP,
+}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_first_attempt_without_retries_settles_by_its_outcome(outcome: Outcome) -> None:
+    assert settle(ended(outcome), job(), [], HOST) is FIRST_ATTEMPT[outcome]
+
+
+@pytest.mark.parametrize("outcome", FAILURES)
+@pytest.mark.parametrize(
+    ("retries", "used", "becomes"),
+    [(0, 0, COMMIT), (1, 0, GIVE_BACK), (1, 1, COMMIT), (2, 1, GIVE_BACK), (2, 2, COMMIT), (2, 5, COMMIT)],
+)
+def test_failures_of_the_job_are_retried_as_often_as_it_says(
+    outcome: Outcome, retries: int, used: int, becomes: Settlement
+) -> None:
+    assert settle(ended(outcome, 1), job(retries=retries), [record(Outcome.FAILED)] * used, HOST) is becomes
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "exit_code", "becomes"),
+    [
+        ((), 3, GIVE_BACK),
+        ((3,), 3, GIVE_BACK),
+        ((4, 3), 3, GIVE_BACK),
+        ((4,), 3, COMMIT),
+        ((4,), None, COMMIT),
+        ((), None, GIVE_BACK),
+    ],
+)
+def test_only_the_exit_codes_that_the_job_names_are_retried(
+    retry_on: tuple[int, ...], exit_code: int | None, becomes: Settlement
+) -> None:
+    assert settle(ended(Outcome.FAILED, exit_code), job(retries=1, retry_on=retry_on), [], HOST) is becomes
+
+
+@pytest.mark.parametrize("outcome", [*sorted(set(Outcome) - set(FAILURES)), None])
+def test_what_is_not_the_fault_of_the_job_uses_up_no_retry(outcome: Outcome | None) -> None:
+    assert settle(ended(Outcome.FAILED, 1), job(retries=1), [record(outcome)] * 9, HOST) is GIVE_BACK
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.EXPIRED])
+def test_results_are_committed_whatever_retries_are_left(outcome: Outcome) -> None:
+    assert settle(ended(outcome), job(retries=9), [], HOST) is COMMIT
+
+
+@pytest.mark.parametrize(
+    ("hosts", "becomes"),
+    [
+        ([], GIVE_BACK),
+        (["b"], GIVE_BACK),
+        ([HOST, HOST, HOST], GIVE_BACK),
+        (["b", "b", "b"], GIVE_BACK),
+        (["b", "c"], BURY),
+        (["b", HOST, "c"], BURY),
+    ],
+)
+def test_a_job_that_three_hosts_cannot_set_up_is_buried(hosts: list[str], becomes: Settlement) -> None:
+    earlier = [record(Outcome.SETUP_FAILED, host) for host in hosts]
+    assert settle(ended(Outcome.SETUP_FAILED), job(), earlier, HOST) is becomes
+
+
+def test_other_ends_on_other_hosts_do_not_bury_a_job() -> None:
+    earlier = [record(outcome, f"host-{outcome.value}") for outcome in Outcome if outcome is not Outcome.SETUP_FAILED]
+    assert settle(ended(Outcome.SETUP_FAILED), job(), earlier, HOST) is GIVE_BACK
+
+
+# --- what an exit means ---
+
+
+def exit_of(why: str = "exited", code: int | None = 0, *, signal: int | None = None, started: bool = True) -> Exit:
+    return Exit(code, signal, why, started, 1.0 if started else None, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("exit", "outcome", "reason"),
+    [
+        (exit_of(), Outcome.SUCCEEDED, None),
+        (exit_of(code=3), Outcome.FAILED, "exit code 3"),
+        (exit_of(code=None, signal=9), Outcome.FAILED, "killed by signal 9"),
+        (exit_of("timeout", 143), Outcome.TIMED_OUT, "ran longer than its timeout of 5 s"),
+        (exit_of("memory", 137), Outcome.OUT_OF_MEMORY, "used more than its 1048576 bytes of memory"),
+        (exit_of("cancelled", 143), Outcome.CANCELLED, "cancelled"),
+        (exit_of("lease-lost", 143), Outcome.SUPERSEDED, "another attempt took over"),
+        (exit_of("stopped", 143), Outcome.STOPPED, "stopped by its host"),
+        (exit_of("holder-ended", 143), Outcome.STOPPED, "stopped by its host (holder-ended)"),
+        (exit_of("cancelled", None, started=False), Outcome.CANCELLED, "cancelled"),
+    ],
+)
+def test_the_end_of_a_container_becomes_the_end_of_its_attempt(
+    exit: Exit, outcome: Outcome, reason: str | None
+) -> None:
+    ending = ending_of(exit, job(timeout=5, requires={"memory": "1MiB"}))
+    assert (ending.outcome, ending.reason, ending.exit_code) == (outcome, reason, exit.exit_code)
+    assert (ending.started_at, ending.ended_at) == (exit.started_at, exit.ended_at)
+
+
+def test_a_container_that_never_ran_is_a_failed_set_up_with_the_words_of_the_runtime() -> None:
+    silent = ending_of(exit_of(code=255, started=False), job())
+    assert silent.outcome is Outcome.SETUP_FAILED
+    assert "log" in (silent.reason or "")
+    told = ending_of(Exit(None, None, "exited", False, None, 2.0, "no such image"), job())
+    assert (told.outcome, told.reason) == (Outcome.SETUP_FAILED, "no such image")
+
+
+# --- pauses ---
+
+BACK_OFF = BackOff(10.0, 100.0)
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [BACK_OFF.delay(failures, 0.0) for failures in range(1, 7)] == [10.0, 20.0, 40.0, 80.0, 100.0, 100.0]
+
+
+@pytest.mark.parametrize("failures", [1, 4, 5000, 10**9])
+def test_pauses_stay_within_half_and_the_whole_however_many_failures(failures: int) -> None:
+    whole = BACK_OFF.delay(failures, 0.0)
+    assert whole <= 100.0
+    assert BACK_OFF.delay(failures, 0.5) == 0.75 * whole
+    assert whole / 2 < BACK_OFF.delay(failures, 0.999999) < whole
+
+
+def test_a_stopped_job_is_given_back_at_once() -> None:
+    assert give_back_delay(ended(Outcome.STOPPED), [record(Outcome.FAILED)] * 3, BACK_OFF, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.SETUP_FAILED, Outcome.DEFERRED, Outcome.LOST])
+def test_the_pause_grows_with_every_attempt_that_did_not_just_stop(outcome: Outcome) -> None:
+    earlier = [record(Outcome.STOPPED), record(outcome), record(None), record(outcome, "b")]
+    assert give_back_delay(ended(outcome), [], BACK_OFF, 0.0) == 10.0
+    assert give_back_delay(ended(outcome), earlier, BACK_OFF, 0.0) == 40.0

@@ -1,0 +1,312 @@
+"""What the next agent makes of what an earlier one left, wherever that one died."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from agent.admission import admit
+from agent.attempt import Attempt, State, from_journal, to_journal
+from agent.errors import HostFault, RuntimeUnavailable, StoreUnavailable
+from agent.model.records import Outcome
+from agent.worker import stage_and_launch
+
+from tests.worlds import LEASE, Crash, Tripwire, World, world
+
+PUBLISHED = "mem://published/out"
+
+
+@pytest.fixture(autouse=True)
+def _short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.watching.TICK", 0.05)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> World:
+    return world(tmp_path)
+
+
+def claim(made: World, script: str = "true", **keys: Any) -> Attempt:
+    """Leave the traces of an agent that was killed after it claimed a job."""
+    made.submit(script, **keys)
+    delivery = made.pull()
+    assert delivery is not None
+    attempt = admit(made.context, made.queue, delivery)
+    assert attempt is not None
+    return attempt
+
+
+def start(made: World, script: str = "true", **keys: Any) -> Attempt:
+    """Leave the traces of an agent that was killed while its job ran."""
+    return stage_and_launch(made.context, claim(made, script, **keys))
+
+
+def assert_over_once(made: World, sid: str, outcome: Outcome) -> None:
+    assert made.commit(sid).outcome is outcome
+    assert made.waiting() == []
+    assert made.leftovers() == []
+
+
+# --- the table ---
+
+
+def test_a_claimed_attempt_is_given_back_and_runs_again(made: World) -> None:
+    attempt = claim(made)
+    (found,) = made.restart()
+    assert found.end.outcome is Outcome.STOPPED
+    assert made.attempts(attempt.sid)[0].outcome is Outcome.STOPPED
+    assert made.leftovers() == []
+    made.until_over()
+    assert_over_once(made, attempt.sid, Outcome.SUCCEEDED)
+    assert len(made.attempts(attempt.sid)) == 2
+
+
+def test_a_started_attempt_that_the_holder_never_saw_is_given_back(made: World) -> None:
+    attempt = start(made)
+    made.runtime.remove(attempt.id)
+    made.restart()
+    assert made.attempts(attempt.sid)[0].outcome is Outcome.STOPPED
+    made.until_over()
+    assert_over_once(made, attempt.sid, Outcome.SUCCEEDED)
+
+
+def test_a_running_container_is_followed_to_its_end(made: World) -> None:
+    attempt = start(made, "while [ ! -e go ]; do sleep 0.02; done; echo once >> out", outputs=[{"path": "out"}])
+    (found,) = made.restart(follow_up=False)
+    assert found.state is State.STARTED
+    assert made.context.ledger.free() == made.share.minus(attempt.reserved)
+    assert made.context.leases.lease(attempt.sid) is not None
+    made.tell(attempt.sid, "go")
+    made.restart()
+    assert_over_once(made, attempt.sid, Outcome.SUCCEEDED)
+    assert made.artifact(attempt.sid, "outputs/out") == b"once\n"
+    assert len(made.attempts(attempt.sid)) == 1
+
+
+def test_a_container_that_ended_meanwhile_is_delivered(made: World) -> None:
+    attempt = start(made, "exit 3")
+    assert made.runtime.status(attempt.id, 10).exit is not None
+    made.restart()
+    assert_over_once(made, attempt.sid, Outcome.FAILED)
+    assert made.commit(attempt.sid).exit_code == 3
+
+
+def test_a_container_whose_end_nobody_saw_is_lost_and_given_back(made: World) -> None:
+    attempt = start(made, "sleep 60")
+    made.runtime.lose(attempt.id)
+    made.restart()
+    assert made.attempts(attempt.sid)[0].outcome is Outcome.LOST
+    assert made.results.committed(attempt.sid) is None
+    assert made.waiting() == [attempt.sid]
+    assert made.leftovers() == []
+
+
+def test_a_container_of_another_boot_is_lost(made: World) -> None:
+    attempt = start(made, "sleep 60")
+    made.restart(rebooted=True)
+    record = made.attempts(attempt.sid)[0]
+    assert (record.outcome, record.reason) == (Outcome.LOST, "the host was restarted while it ran")
+    assert made.leftovers() == []
+
+
+def test_a_container_that_ended_before_the_reboot_is_delivered(made: World) -> None:
+    attempt = start(made, "true")
+    assert made.runtime.status(attempt.id, 10).exit is not None
+    made.restart(rebooted=True)
+    assert_over_once(made, attempt.sid, Outcome.SUCCEEDED)
+
+
+def test_a_committed_attempt_is_published_and_settled(tmp_path: Path) -> None:
+    wire = Tripwire(Crash, 1).only("artifacts")
+    made = world(tmp_path, wrap=lambda name, part: CopyFails(part) if name == "artifacts" else part)
+    sid = made.submit("echo x > out", outputs=[{"path": "out", "uri": PUBLISHED}])
+    with pytest.raises(Crash):
+        made.run_one()
+    assert wire.calls == []
+    assert [from_journal(body).state for body in made.journal.load().values()] == [State.COMMITTED]
+    made._wrap = lambda name, part: part
+    made.restart()
+    assert_over_once(made, sid, Outcome.SUCCEEDED)
+    assert made.stores.read_artifact(PUBLISHED) == b"x\n"
+
+
+class CopyFails:
+    """An artifact store in whose `copy` the agent dies."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+
+    def __getattr__(self, method: str) -> Any:
+        if method == "copy":
+            raise Crash
+        return getattr(self._part, method)
+
+
+def test_files_without_a_journal_entry_are_removed(made: World) -> None:
+    orphan = made.context.directory("nobody.1") / "work"
+    orphan.mkdir(parents=True)
+    assert made.restart() == ()
+    assert made.leftovers() == []
+
+
+def test_an_unreadable_journal_entry_costs_its_attempt_and_no_other(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = start(made, "sleep 60"), start(made, "true")
+    made.journal.put(bad.id, b"{not json")
+    made.restart()
+    assert any(getattr(record, "event", "") == "journal-bad" for record in caplog.records)
+    assert made.commit(good.sid).outcome is Outcome.SUCCEEDED
+    assert made.leftovers() == []
+    made.clock.advance(LEASE + 1)
+    assert made.pull() is not None, "the lost attempt's lease has run out, somebody may take the job"
+
+
+def test_an_attempt_of_a_queue_that_is_not_configured_is_left_alone(made: World) -> None:
+    attempt = start(made, "sleep 60")
+    made.journal.put(attempt.id, to_journal(msgspec.structs.replace(attempt, queue="elsewhere")))
+    try:
+        assert made.restart() == ()
+        assert made.directory(attempt.sid).exists()
+        assert made.runtime.status(attempt.id).phase == "running"
+        assert set(made.journal.load()) == {attempt.id}
+    finally:
+        made.runtime.close()
+
+
+def test_an_orphan_that_cannot_be_removed_does_not_keep_the_agent_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = world(tmp_path, wrap=lambda name, part: RemoveFails(part) if name == "runtime" else part)
+    made.context.directory("nobody.1").mkdir(parents=True)
+    attempt = claim(made)
+    with caplog.at_level(logging.ERROR):
+        assert [found.id for found in made.restart(follow_up=False)] == [attempt.id]
+    assert any(getattr(record, "event", "") == "orphan-stays" for record in caplog.records)
+
+
+class RemoveFails:
+    """A runtime that cannot remove anything."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._part, method)
+
+    def remove(self, attempt_id: str) -> None:
+        raise RuntimeUnavailable(f"{attempt_id} cannot be removed")
+
+
+# --- whatever goes wrong, wherever ---
+
+Submit = Callable[[World], str]
+
+
+def succeeding(made: World) -> str:
+    return made.submit(
+        "echo ran >> out; echo state > ck",
+        inputs=[{"uri": made.stores.put_artifact("data", b"in"), "path": "data"}],
+        outputs=[{"path": "out", "uri": PUBLISHED}],
+        checkpoint={"path": "ck"},
+    )
+
+
+def failing_with_a_retry(made: World) -> str:
+    return made.submit("exit 3", retries=1)
+
+
+def cancelled_before_launch(made: World) -> str:
+    sid = made.submit("echo never")
+    made.cancel(sid)
+    return sid
+
+
+def undecodable(made: World) -> str:
+    return made.submit_raw(b"{}")
+
+
+WAYS: dict[Submit, Outcome | None] = {
+    succeeding: Outcome.SUCCEEDED,
+    failing_with_a_retry: Outcome.FAILED,
+    cancelled_before_launch: Outcome.CANCELLED,
+    undecodable: None,
+}
+
+
+def assert_ended_well(made: World, sid: str, way: Submit, at: str) -> None:
+    outcome = WAYS[way]
+    if outcome is None:
+        assert made.buried(sid) is not None, at
+    else:
+        assert made.commit(sid).outcome is outcome, at
+    assert made.waiting() == [], at
+    assert made.leftovers() == [], at
+    if way is succeeding:
+        assert made.stores.read_artifact(PUBLISHED) == b"ran\n", at
+        assert made.artifact(sid, "outputs/out") == b"ran\n", at
+    if way is failing_with_a_retry:
+        failures = [record for record in made.attempts(sid) if record.outcome is Outcome.FAILED]
+        assert len(failures) == 2, f"{at}: the job has one retry, and used it"
+
+
+def run_with(tmp_path: Path, way: Submit, wire: Tripwire, number: int) -> bool:
+    """Run a job of this kind with one call going wrong; say whether the call was reached at all."""
+    folder = tmp_path / str(number)
+    folder.mkdir()
+    made = world(folder, wrap=wire.wrap)
+    sid = way(made)
+    for _ in range(3):
+        try:
+            made.until_over()
+            break
+        except (Crash, OddError):
+            restart_through(made)
+    assert_ended_well(made, sid, way, f"call {number}: {wire.calls[number - 1 : number]}")
+    return wire.tripped
+
+
+def restart_through(made: World) -> None:
+    """Start the next agent; one that the tripwire hits on its way is started again, as a supervisor does."""
+    try:
+        made.restart()
+    except OddError:
+        made.restart()
+
+
+class OddError(Exception):
+    """What no port may raise."""
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_agent_killed_at_any_call_leaves_a_job_that_ends_once(tmp_path: Path, way: Submit, after: bool) -> None:
+    number = 1
+    while run_with(tmp_path, way, Tripwire(Crash, number, after=after), number):
+        number += 1
+    assert number > 5
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (lambda: StoreUnavailable("no answer"), ("records", "results", "artifacts", "images")),
+        (lambda: RuntimeUnavailable("no holder"), ("runtime",)),
+        (lambda: HostFault("disk full"), ("journal",)),
+        (lambda: OddError("a bug"), ()),
+    ],
+    ids=["store", "runtime", "journal", "bug"],
+)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_one_failing_call_anywhere_loses_nothing(
+    tmp_path: Path, way: Submit, error: Callable[[], BaseException], parts: tuple[str, ...], after: bool
+) -> None:
+    number = 1
+    while run_with(tmp_path, way, Tripwire(error, number, after=after).only(*parts), number):
+        number += 1
+    assert number > 1 or way in (undecodable, cancelled_before_launch)
