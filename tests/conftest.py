@@ -26,12 +26,18 @@ def tools_cache() -> Path:
     return _CACHE_HOME / "edge-agent-tests"
 
 
+@pytest.fixture(scope="session")
+def _folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The user's folders of the whole run: made once, since thousands of tests need them to be there only."""
+    top = tmp_path_factory.mktemp("environment")
+    for below in _OWN_FOLDERS.values():
+        (top / below).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {name: str(top / below) for name, below in _OWN_FOLDERS.items()}
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_environment(_folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("EDGE_AGENT_")]:
         monkeypatch.delenv(name)
-    top = tmp_path_factory.mktemp("environment")
-    for name, below in _OWN_FOLDERS.items():
-        folder = top / below
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        monkeypatch.setenv(name, str(folder))
+    for name, folder in _folders.items():
+        monkeypatch.setenv(name, folder)

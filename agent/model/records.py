@@ -50,7 +50,7 @@ _FAILURES = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY)
 _RESULTS = (Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.EXPIRED, *_FAILURES)
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True):
     """Base of stored records: unknown keys of later releases are ignored."""
 
 
@@ -79,7 +79,7 @@ class Submission(Record, frozen=True):
 class AttemptRecord(Record, frozen=True):
     """One attempt. outcome is None while it may be running; checkpoint is the newest complete one it saved.
 
-    token tells two claimants of the same number apart.
+    token tells two claimants of the same number apart; arch is the architecture of the image that runs.
     """
 
     sid: str
@@ -95,6 +95,8 @@ class AttemptRecord(Record, frozen=True):
     reason: str | None = None
     artifacts: tuple[Artifact, ...] = ()
     checkpoint: Artifact | None = None
+    arch: str | None = None
+    emulated: bool = False
 
 
 class Commit(Record, frozen=True):

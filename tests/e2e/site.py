@@ -8,13 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from agent.cli.stores import client as store_client
+from agent.client import Client
+from agent.config import load_config
+from agent.supervisor import protocol
+from agent.wire import read_job_file
 
 from tests.waiting import wait_until
 
 COMMAND = Path(sys.executable).with_name("edge-agent")
 TIMEOUT = 90.0
+READY = "agent is ready"
 
 
 class Site:
@@ -76,12 +84,13 @@ max = "4s"
         return done.stderr
 
     @contextmanager
-    def agent(self, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    def agent(self, *flags: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         """An agent that runs during the block; it is killed at the end if it still runs."""
         log = (self.folder / "agent.log").open("a")
-        process = subprocess.Popen(self.argv("run", *flags), stderr=log, stdin=subprocess.DEVNULL, text=True)
+        before = self.agent_log().count(READY)
+        process = subprocess.Popen(self.argv("run", *flags), stderr=log, stdin=subprocess.DEVNULL, text=True, **options)
         try:
-            wait_until(lambda: self.run("status").returncode == 0 or process.poll() is not None, 30, "agent is up")
+            wait_until(lambda: self.agent_log().count(READY) > before or process.poll() is not None, 30, "agent is up")
             yield process
         finally:
             process.kill()
@@ -99,6 +108,11 @@ max = "4s"
         keys.setdefault("outputs", [{"path": "out"}])
         return self.submit_table(self.job(script, **keys))
 
+    def submit_many(self, count: int, script: str, **keys: Any) -> list[str]:
+        """Submit the same small job several times; return the ids."""
+        table = to_toml(self.job(script, outputs=[{"path": "out"}], **keys))
+        return [self.client.submit(read_job_file(table, "job.toml")) for _ in range(count)]
+
     def submit_table(self, table: dict[str, Any]) -> str:
         """Submit the job that the table describes; return its id."""
         return self.call("submit", "-", input=to_toml(table)).strip()
@@ -108,9 +122,15 @@ max = "4s"
         view: dict[str, Any] = json.loads(self.call("status", sid, "--json"))
         return view
 
+    @cached_property
+    def client(self) -> Client:
+        """The stores without a process for each look: for waiting, and for many jobs at once."""
+        config = load_config(self.config, {}, {}).config
+        return store_client(config, config.queues[0])
+
     def state_of(self, sid: str) -> str:
         """Return the state of a job."""
-        return str(self.view(sid)["state"])
+        return self.client.find(sid).state
 
     def wait_state(self, sid: str, *states: str, timeout: float = 60.0) -> None:
         """Wait until the job is in one of the states."""
@@ -118,12 +138,54 @@ max = "4s"
 
     def output(self, sid: str, name: str = "out") -> str:
         """Return the text of a committed output."""
-        artifact = next(each for each in self.view(sid)["artifacts"] if each["name"] == f"outputs/{name}")
-        return (self.queue / "results" / str(artifact["key"])).read_text()
+        return self.saved(next(each for each in self.view(sid)["artifacts"] if each["name"] == f"outputs/{name}"))
 
     def log_of(self, sid: str) -> str:
         """Return the saved log of a job."""
         return self.call("logs", sid)
+
+    def attempts(self, sid: str) -> list[dict[str, Any]]:
+        """Return the attempt records of a job, first to last."""
+        paths = sorted(self.records(f"{sid}/attempts/*.json"), key=lambda path: int(path.stem))
+        return [json.loads(path.read_text()) for path in paths]
+
+    def saved(self, artifact: dict[str, Any]) -> str:
+        """Return the text of an artifact that a record names."""
+        return (self.queue / "results" / str(artifact["key"])).read_text()
+
+    def directory(self, sid: str, n: int = 1) -> Path:
+        """Return the directory of an attempt."""
+        return self.state / "attempts" / f"{sid}.{n}"
+
+    def wait_printed(self, sid: str, text: str, n: int = 1) -> None:
+        """Wait until the running attempt has printed the text, and its record says that it runs."""
+        log = self.directory(sid, n) / "log"
+        wait_until(lambda: log.exists() and text in log.read_text(), 30, f"{sid}.{n} prints {text!r}")
+        self.wait_state(sid, "started")
+
+    def wait_journalled(self, text: str) -> None:
+        """Wait until the log of the agents that ran in the background has the text."""
+        wait_until(lambda: text in self.agent_log(), 30, f"{text!r} in the agent's log")
+
+    def agent_log(self) -> str:
+        """Return the log of the agents that ran in the background."""
+        log = self.folder / "agent.log"
+        return log.read_text() if log.exists() else ""
+
+    def waiter(self, sid: str, n: int = 1) -> int:
+        """Return the process of the waiter of a running attempt."""
+        return int(json.loads((self.directory(sid, n) / "run.json").read_text())["waiter"]["pid"])
+
+    def holder(self) -> int:
+        """Return the process of the holder."""
+        with protocol.connect(str(self.state), 10.0) as connection:
+            connection.sendall(protocol.encode({"op": "ping"}))
+            with connection.makefile("rb") as stream:
+                return int(protocol.decode(stream.readline())["pid"])
+
+    def wait_clean(self) -> None:
+        """Wait until nothing is left of any job."""
+        wait_until(lambda: self.leftovers() == [], 15, "nothing is left of the jobs")
 
     def records(self, pattern: str) -> list[Path]:
         """Return the files in the results store that match."""
