@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import msgspec
 
 from agent.attempt import Attempt, State
 from agent.context import Context, Queue
+from agent.errors import InvalidInput, JobFault
 from agent.model.records import Artifact, Commit, Outcome
+
+log = logging.getLogger(__name__)
 
 
 def commit(context: Context, queue: Queue, attempt: Attempt) -> bool:
@@ -42,7 +46,14 @@ def supersede(queue: Queue, attempt: Attempt) -> None:
 
 
 def publish(context: Context, queue: Queue, artifacts: Iterable[Artifact]) -> None:
-    """Copy the committed artifacts to where their submitter wants them."""
+    """Copy the committed artifacts to where their submitter wants them.
+
+    A target that can never be written to is told in the log: the result stays where it is, in the results store.
+    """
     for artifact in artifacts:
-        if artifact.uri is not None:
+        if artifact.uri is None:
+            continue
+        try:
             context.artifacts.copy(queue.results.uri_of(artifact), artifact.uri)
+        except (JobFault, InvalidInput) as error:
+            log.error("not published", extra={"event": "publish-failed", "uri": artifact.uri, "reason": str(error)})

@@ -127,7 +127,7 @@ class World:
         self.share = share
         self.boot_id = boot_id
         self.sids: list[str] = []
-        self._wrap = wrap
+        self.wrap = wrap
         self._images = FakeImages({IMAGE: (ImageFacts("amd64", 100), _runscript(folder / "tiny.sif"))})
         self.context = self.new_context()
 
@@ -303,10 +303,10 @@ class World:
             state_dir=self.state_dir,
             clock=self.clock,
             queues={QUEUE: self._queue()},
-            artifacts=self._wrap("artifacts", self.stores.artifacts),
-            images=self._wrap("images", self._images),
-            runtime=self._wrap("runtime", self.runtime),
-            journal=self._wrap("journal", self.journal),
+            artifacts=self.wrap("artifacts", self.stores.artifacts),
+            images=self.wrap("images", self._images),
+            runtime=self.wrap("runtime", self.runtime),
+            journal=self.wrap("journal", self.journal),
             ledger=Ledger(self.share, lambda: self.share.disk),
             leases=Leases(LEASE / 3, lambda sid, why: _stop_job(board, sid, why)),
             board=board,
@@ -322,8 +322,8 @@ class World:
         return context
 
     def _queue(self) -> Queue:
-        records = self._wrap("records", self.stores.records)
-        results = Results(self._wrap("results", self.stores.result_records), "mem://results")
+        records = self.wrap("records", self.stores.records)
+        results = Results(self.wrap("results", self.stores.result_records), "mem://results")
         source = StoreQueue(
             QUEUE,
             records,
@@ -364,61 +364,3 @@ def _runscript(place: Path) -> Path:
     place.write_text("#!/bin/sh\necho the runscript\n")
     place.chmod(0o755)
     return place
-
-
-class Crash(BaseException):
-    """The agent is killed: nothing catches it."""
-
-
-class Tripwire:
-    """Counts the calls of all wrapped ports, and lets one of them go wrong.
-
-    at: the number of the call, from 1; `error` makes what is raised: `after` the call was made, or instead of it.
-    """
-
-    def __init__(self, error: Callable[[], BaseException], at: int = 0, *, after: bool = False) -> None:
-        self._error = error
-        self._at = at
-        self._after = after
-        self._only: tuple[str, ...] = ()
-        self.calls: list[str] = []
-
-    def only(self, *parts: str) -> Tripwire:
-        """Count the calls of these parts alone."""
-        self._only = parts
-        return self
-
-    @property
-    def tripped(self) -> bool:
-        """Say whether the call was reached."""
-        return 0 < self._at <= len(self.calls)
-
-    def wrap(self, name: str, part: Any) -> Any:
-        """A Wrap."""
-        return part if self._only and name not in self._only else _Wired(self, name, part)
-
-    def around(self, call: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Make the call, or let it go wrong."""
-        self.calls.append(call)
-        due = len(self.calls) == self._at
-        if due and not self._after:
-            raise self._error()
-        answer = function(*arguments, **options)
-        if due:
-            raise self._error()
-        return answer
-
-
-class _Wired:
-    """A port whose calls pass by the tripwire."""
-
-    def __init__(self, wire: Tripwire, name: str, part: Any) -> None:
-        self._wire, self._name, self._part = wire, name, part
-
-    def __getattr__(self, method: str) -> Any:
-        function = getattr(self._part, method)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            return self._wire.around(f"{self._name}.{method}", function, *arguments, **options)
-
-        return call

@@ -16,7 +16,8 @@ from agent.model.share import Share
 from agent.ports import ABSENT, Delivery, ImageFacts
 
 from tests.fakes import FakeImages, FakeQueue
-from tests.worlds import GIB, IMAGE, LEASE, QUEUE, Stores, Tripwire, World, world
+from tests.faults import Tripwire
+from tests.worlds import GIB, IMAGE, LEASE, QUEUE, Stores, World, world
 
 PULLING = 1  # calls of the results store that pulling the first job takes
 LONG_AGO_OR_FAR = [-10 * 365 * 86400.0, 0.0, 10 * 365 * 86400.0]

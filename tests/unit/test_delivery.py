@@ -10,7 +10,7 @@ import pytest
 from agent.admission import admit
 from agent.attempt import Attempt, Ending, State
 from agent.delivery import deliver
-from agent.errors import StoreUnavailable
+from agent.errors import EdgeAgentError, InvalidInput, StoreUnavailable
 from agent.model.records import Commit, Outcome
 from agent.worker import follow, stage_and_launch
 
@@ -118,18 +118,29 @@ def test_publishing_that_fails_is_repeated_without_another_commit(made: World) -
     assert made.leftovers() == []
 
 
+def test_a_target_that_can_never_be_written_to_is_told_and_does_not_hold_the_job(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt = finished(made, script="echo x > out", outputs=[{"path": "out", "uri": PUBLISHED}])
+    CopyDown(made, InvalidInput(f'"{PUBLISHED}": no store for "mem:"'))
+    assert deliver(made.context, attempt).state is State.SETTLED
+    assert made.waiting() == []
+    assert "publish-failed" in [getattr(record, "event", None) for record in caplog.records]
+
+
 class CopyDown:
     """Makes the artifact store refuse to copy, until it is mended."""
 
-    def __init__(self, made: World) -> None:
+    def __init__(self, made: World, error: EdgeAgentError | None = None) -> None:
         self._made, self._whole = made, made.context.artifacts
+        self._error = error or StoreUnavailable("no copying today")
         made.change(artifacts=self)
 
     def __getattr__(self, method: str) -> object:
         return getattr(self._whole, method)
 
     def copy(self, source: str, target: str) -> None:
-        raise StoreUnavailable("no copying today")
+        raise self._error
 
     def mend(self) -> None:
         self._made.change(artifacts=self._whole)

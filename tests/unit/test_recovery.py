@@ -15,7 +15,8 @@ from agent.errors import HostFault, RuntimeUnavailable, StoreUnavailable
 from agent.model.records import Outcome
 from agent.worker import stage_and_launch
 
-from tests.worlds import LEASE, Crash, Tripwire, World, world
+from tests.faults import Between, Crash, Tripwire, fail
+from tests.worlds import LEASE, World, bare, world
 
 PUBLISHED = "mem://published/out"
 
@@ -121,29 +122,15 @@ def test_a_container_that_ended_before_the_reboot_is_delivered(made: World) -> N
 
 
 def test_a_committed_attempt_is_published_and_settled(tmp_path: Path) -> None:
-    wire = Tripwire(Crash, 1).only("artifacts")
-    made = world(tmp_path, wrap=lambda name, part: CopyFails(part) if name == "artifacts" else part)
+    made = world(tmp_path, wrap=lambda name, part: Between(part, copy=fail(Crash())) if name == "artifacts" else part)
     sid = made.submit("echo x > out", outputs=[{"path": "out", "uri": PUBLISHED}])
     with pytest.raises(Crash):
         made.run_one()
-    assert wire.calls == []
     assert [from_journal(body).state for body in made.journal.load().values()] == [State.COMMITTED]
-    made._wrap = lambda name, part: part
+    made.wrap = bare
     made.restart()
     assert_over_once(made, sid, Outcome.SUCCEEDED)
     assert made.stores.read_artifact(PUBLISHED) == b"x\n"
-
-
-class CopyFails:
-    """An artifact store in whose `copy` the agent dies."""
-
-    def __init__(self, part: Any) -> None:
-        self._part = part
-
-    def __getattr__(self, method: str) -> Any:
-        if method == "copy":
-            raise Crash
-        return getattr(self._part, method)
 
 
 def test_files_without_a_journal_entry_are_removed(made: World) -> None:
@@ -181,25 +168,15 @@ def test_an_attempt_of_a_queue_that_is_not_configured_is_left_alone(made: World)
 def test_an_orphan_that_cannot_be_removed_does_not_keep_the_agent_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = world(tmp_path, wrap=lambda name, part: RemoveFails(part) if name == "runtime" else part)
+    made = world(
+        tmp_path,
+        wrap=lambda name, part: Between(part, remove=fail(RuntimeUnavailable("no"))) if name == "runtime" else part,
+    )
     made.context.directory("nobody.1").mkdir(parents=True)
     attempt = claim(made)
     with caplog.at_level(logging.ERROR):
         assert [found.id for found in made.restart(follow_up=False)] == [attempt.id]
     assert any(getattr(record, "event", "") == "orphan-stays" for record in caplog.records)
-
-
-class RemoveFails:
-    """A runtime that cannot remove anything."""
-
-    def __init__(self, part: Any) -> None:
-        self._part = part
-
-    def __getattr__(self, method: str) -> Any:
-        return getattr(self._part, method)
-
-    def remove(self, attempt_id: str) -> None:
-        raise RuntimeUnavailable(f"{attempt_id} cannot be removed")
 
 
 # --- whatever goes wrong, wherever ---
