@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,9 @@ def _print_jobs(config: Config, submitted: Client, views: list[JobView]) -> None
     hello = views[0]
     if hello.artifacts:
         click.echo("\nit printed: " + b"".join(submitted.log(hello.sid)).decode(errors="replace").strip())
-        click.echo(f"fetch it:   edge-agent --state-dir {config.state_dir} results hello --to here")
+        # As it was called: after `make demo` the command is on nobody's PATH yet.
+        program = "edge-agent" if shutil.which("edge-agent") else sys.argv[0]
+        click.echo(f"fetch it:   {program} --state-dir {config.state_dir} results hello --to here")
 
 
 def _artifact(config: Config, view: JobView) -> str:

@@ -200,7 +200,7 @@ def test_a_checkpoint_is_restored_when_the_job_runs_again(site: Site) -> None:
     sid = site.submit(script, checkpoint={"path": "ck", "every": "1s"}, grace="1s")
     with site.agent() as agent:
         site.wait_printed(sid, "kept")
-        wait_until(lambda: "checkpoint" in site.attempts(sid)[0], 15, "a checkpoint is saved")
+        wait_until(lambda: site.attempts(sid)[0]["checkpoint"], 15, "a checkpoint is saved")
         agent.send_signal(signal.SIGINT)
         assert agent.wait(30) == 0
     site.until_empty()
