@@ -6,6 +6,8 @@
     │   └── JobError                         a job file or a queued job
     ├── Unavailable                 exit 3   a needed part is missing or does not answer; trying again may help
     │   ├── StoreUnavailable                 records or artifacts cannot be read or written
+    │   ├── BrokerUnavailable                the MQTT broker cannot be reached
+    │   │   └── BrokerRefused                it answers, and lets us in or allows a topic only after a change
     │   ├── RuntimeUnavailable               the container runtime or the holder of the jobs
     │   └── AgentUnreachable                 no running agent answers on the control socket
     ├── NotFound                    exit 1   a job, a log, a result that was asked for does not exist
@@ -68,6 +70,14 @@ class Unavailable(EdgeAgentError):
 
 class StoreUnavailable(Unavailable):
     """A record or artifact store cannot be read or written right now (gone, full, read-only)."""
+
+
+class BrokerUnavailable(Unavailable):
+    """The MQTT broker does not answer right now, or the connection to it was lost."""
+
+
+class BrokerRefused(BrokerUnavailable):
+    """The MQTT broker, or TLS on the way to it, says no: it helps to change a setting, not to try again soon."""
 
 
 class RuntimeUnavailable(Unavailable):

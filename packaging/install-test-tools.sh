@@ -1,6 +1,7 @@
 #!/bin/bash
-# Makes sure that what the tests need besides Apptainer is on this machine: arm64 programs that run here, and a
-# static arm64 busybox to make an image of. Needs root only for what is missing.
+# Makes sure that what the tests need besides Apptainer is on this machine: arm64 programs that run here, a static
+# arm64 busybox to make an image of, and the servers MinIO, Mosquitto and the Pub/Sub emulator. Needs root only for
+# what is missing.
 #
 #   packaging/install-test-tools.sh
 #
@@ -9,7 +10,9 @@ set -euo pipefail
 export LC_ALL=C
 
 binfmt=/proc/sys/fs/binfmt_misc
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/edge-agent-tests/busybox-arm64
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/edge-agent-tests
+cache=$tools/busybox-arm64
+here=$(dirname -- "$(readlink -f -- "$0")")
 work=
 
 say() { printf 'install-test-tools: %s\n' "$*"; }
@@ -98,6 +101,29 @@ fetch_busybox() {
     mv -- "$cache/busybox.new" "$cache/busybox"
 }
 
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+have() { command -v "$1" >/dev/null; }
+
+install_openssl() {
+    need_apt "openssl"
+    need_root "openssl"
+    say "installing openssl"
+    quietly apt-get -q update || fail "apt-get update failed"
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install openssl ||
+        fail "apt-get could not install openssl"
+}
+
+have_emulator() {
+    local gcloud
+    gcloud=$(command -v gcloud) || return 1
+    [ -x "$(dirname -- "$(readlink -f -- "$gcloud")")/../platform/pubsub-emulator/bin/cloud-pubsub-emulator" ]
+}
+
 runs_arm64 || install_emulation
 have_busybox || fetch_busybox
 "$cache/busybox" true || fail "$cache/busybox does not run: arm64 programs do not work here"
+"$here/install-lab.sh" >/dev/null
+have openssl || install_openssl
+have_emulator || unavailable "the Pub/Sub emulator is missing: install the Google Cloud CLI (https://cloud.google.com/sdk)\
+ and its component: gcloud components install pubsub-emulator, or the package google-cloud-cli-pubsub-emulator"

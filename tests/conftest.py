@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import bucket, emulator, minio, mosquitto, new_minio, new_mosquitto, own_emulator
+
+__all__ = ["bucket", "emulator", "minio", "mosquitto", "new_minio", "new_mosquitto", "own_emulator"]
+
 _OWN_FOLDERS = {
     "HOME": "home",
     "XDG_CACHE_HOME": "home/.cache",
@@ -37,7 +41,7 @@ def _folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(_folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("EDGE_AGENT_")]:
+    for name in [name for name in os.environ if name.startswith(("EDGE_AGENT_", "AWS_"))]:
         monkeypatch.delenv(name)
     for name, folder in _folders.items():
         monkeypatch.setenv(name, folder)

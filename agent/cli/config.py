@@ -13,11 +13,13 @@ import click
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
 from agent.config import Config
-from agent.config.load import settings
+from agent.config.load import holds_secret, settings
+from agent.config.places import Bucket
 from agent.config.sources import units
 from agent.errors import ConfigError
 from agent.model.units import show_duration, show_size
-from agent.redact import mask_data, mask_text
+from agent.pubsub_plan import is_pubsub
+from agent.redact import MASK, mask_data, mask_text
 
 _INDEX = re.compile(r"\[\d+\]")
 
@@ -54,7 +56,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, as_json: bool) -> None:
     """Show every key with its value and where it comes from; secrets are masked."""
     loaded = config_from(ctx)
-    rows = [(key, mask_data(value), loaded.origins[key]) for key, value in settings(loaded.config)]
+    rows = [(key, _masked(key, value), loaded.origins[key]) for key, value in settings(loaded.config)]
     if as_json:
         print_json({key: {"value": value, "origin": origin} for key, value, origin in rows})
     else:
@@ -63,8 +65,12 @@ def show(ctx: click.Context, as_json: bool) -> None:
         print_table("", ("key", "value", "from"), cells)
 
 
+def _masked(key: str, value: Any) -> Any:
+    return MASK if value is not None and holds_secret(key) else mask_data(value)
+
+
 def _shown(value: Any, unit: str | None) -> Any:
-    if unit is not None:
+    if unit is not None and value is not None:
         return show_size(value) if unit == "size" else show_duration(value)
     if isinstance(value, bool):
         return str(value).lower()
@@ -77,10 +83,15 @@ def warnings(config: Config) -> Iterator[str]:
     """Yield what is valid and yet will not work for the user who asks."""
     yield from _unwritable("agent.state_dir", config.state_dir)
     for index, queue in enumerate(config.queues):
-        yield from _unwritable(f"queues[{index}]", queue.records_root)
+        if not is_pubsub(queue.url):
+            yield from _unwritable(f"queues[{index}]", queue.records_root)
         yield from _unwritable(f"queues[{index}]", queue.results_root)
     if config.runtime.path is not None and not os.access(config.runtime.path, os.X_OK):
         yield f'runtime.path = "{config.runtime.path}" is no program that this user may run'
+    for key in ("password_file", "ca_file", "cert_file", "key_file"):
+        file = getattr(config.mqtt, key)
+        if file is not None and not os.access(file, os.R_OK):
+            yield f'mqtt.{key}: the file "{file}" cannot be read by this user'
     for name, secret in config.policy.secrets.items():
         if secret.file is not None and not os.access(secret.file, os.R_OK):
             yield f'policy.secrets.{name}: the file "{secret.file}" cannot be read by this user'
@@ -88,8 +99,10 @@ def warnings(config: Config) -> Iterator[str]:
             yield f'policy.secrets.{name}: the variable "{secret.env}" is not set here'
 
 
-def _unwritable(key: str, directory: Path) -> Iterator[str]:
+def _unwritable(key: str, directory: Path | Bucket) -> Iterator[str]:
     """A directory that is not there yet must be creatable in the nearest one that is."""
+    if isinstance(directory, Bucket):
+        return  # only the server knows
     there = next(each for each in (directory, *directory.parents) if each.exists())
     if not there.is_dir():
         yield f'{key}: "{there}" is not a directory'

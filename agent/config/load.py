@@ -16,7 +16,7 @@ from agent.config.merge import EMPTY, Layer, merge
 from agent.config.sections import Config
 from agent.errors import ConfigError, InvalidInput
 from agent.model import schema
-from agent.redact import MASK, mask_text
+from agent.redact import MASK, is_secret_name, mask_text
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -81,9 +81,15 @@ def _located(error: InvalidInput, origins: Mapping[str, str]) -> ConfigError:
 def _without_secret(what: str) -> str:
     """A secret written where its file should be named must not be printed by the error about it."""
     key, equals, _ = what.partition(" = ")
-    if equals and key.startswith("policy.secrets"):
+    if equals and (key.startswith("policy.secrets") or holds_secret(key)):
         return f"{key} = {MASK}"
     return mask_text(what)
+
+
+def holds_secret(key: str) -> bool:
+    """Say whether the value of the dotted key is a secret itself, and not the name of a file that holds one."""
+    last = key.rpartition(".")[2]
+    return is_secret_name(last) and not last.endswith("_file")
 
 
 def settings(config: Config) -> list[tuple[str, Any]]:

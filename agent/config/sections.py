@@ -11,17 +11,25 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from agent.config.places import Bucket, bucket_of
+from agent.config.s3 import S3Section, check_s3
 from agent.errors import InvalidInput, nearest
 from agent.model.job import ARCHITECTURES
 from agent.model.units import Bytes
+from agent.pubsub_plan import PLAIN, is_pubsub, place_of
 
 GIB = 1024**3
 MIB = 1024**2
 ACCELERATORS = ("none", "nvidia", "jetson")
+LOOK_WITH_BELL = 30.0
+LOOK_AT_S3 = 5.0
+LOOK_AT_DIRECTORY = 2.0
 
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, extra={"unit": "duration"})]
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BROKER_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9a-fA-F:.]+")
+_ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 
 
@@ -58,17 +66,40 @@ class Queue(Section, frozen=True):
     results: str | None = None
     lanes: tuple[str, ...] = ()
     lease: PositiveSeconds = 120.0
-    look_every: PositiveSeconds = 2.0
+    look_every: PositiveSeconds | None = None
 
     @property
-    def records_root(self) -> Path:
-        """The directory of the queue's own records: `queue` below the url."""
-        return directory_of(self.url) / "queue"
+    def records_root(self) -> Path | Bucket:
+        """The place of the queue's own records: `queue` below the url."""
+        return root_of(self.url) / "queue"
 
     @property
-    def results_root(self) -> Path:
-        """The directory of the results store: `results` as configured, else `results` below the url."""
-        return directory_of(self.results) if self.results is not None else directory_of(self.url) / "results"
+    def results_root(self) -> Path | Bucket:
+        """The place of the results store: `results` as configured, else `results` below the url."""
+        return root_of(self.results) if self.results is not None else root_of(self.url) / "results"
+
+
+class MqttSection(Section, frozen=True):
+    """The MQTT broker; url None = there is none. keepalive in seconds, sent to the broker as a whole number."""
+
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive: PositiveSeconds = 30.0
+
+
+class PubSubSection(Section, frozen=True):
+    """Google Cloud Pub/Sub, for queues whose url begins with pubsub://.
+
+    endpoint: "host:port" of an emulator, spoken to without TLS and credentials; None = Google's service.
+    """
+
+    credentials_file: str | None = None
+    endpoint: str | None = None
 
 
 class RuntimeSection(Section, frozen=True):
@@ -110,6 +141,9 @@ class Config(Section, frozen=True):
     resources: ResourcesSection = ResourcesSection()
     labels: dict[str, str] = {}
     queues: tuple[Queue, ...] = ()
+    s3: S3Section = S3Section()
+    mqtt: MqttSection = MqttSection()
+    pubsub: PubSubSection = PubSubSection()
     runtime: RuntimeSection = RuntimeSection()
     policy: PolicySection = PolicySection()
     retry: RetrySection = RetrySection()
@@ -119,12 +153,25 @@ class Config(Section, frozen=True):
         """The directory that holds everything the agent keeps."""
         return Path(self.agent.state_dir)
 
+    def look_every(self, queue: Queue) -> float:
+        """Return the seconds between two looks at a store queue: a bell makes frequent looks needless."""
+        if queue.look_every is not None:
+            return queue.look_every
+        if self.mqtt.url is not None:
+            return LOOK_WITH_BELL
+        return LOOK_AT_S3 if queue.url.startswith("s3:") else LOOK_AT_DIRECTORY
+
     def queue(self, name: str) -> Queue:
         """Return the queue called `name`. Raises InvalidInput naming the nearest one."""
         for queue in self.queues:
             if queue.name == name:
                 return queue
         raise InvalidInput(f'no queue "{name}" is configured', hint=nearest(name, [each.name for each in self.queues]))
+
+
+def root_of(url: str) -> Path | Bucket:
+    """Return the directory or the place in S3 that `url` names. Raises InvalidInput."""
+    return bucket_of(url) if url.startswith("s3:") else directory_of(url)
 
 
 def directory_of(url: str) -> Path:
@@ -136,7 +183,9 @@ def directory_of(url: str) -> Path:
     if parts is None:
         path = url
     elif parts.scheme != "file":
-        raise InvalidInput(f'scheme "{parts.scheme}" is not known', hint="known: file, or a plain absolute path")
+        raise InvalidInput(
+            f'scheme "{parts.scheme}" is not known', hint="known: file, s3, a queue's pubsub, or a plain absolute path"
+        )
     elif parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise InvalidInput(f'"{url}" is no directory of this host', hint='write "file:///srv/queue"')
     else:
@@ -158,7 +207,10 @@ def check(config: Config) -> None:
     if config.retry.max < config.retry.first:
         raise _wrong("retry.max", config.retry.max, f"at least retry.first, {config.retry.first:g} s")
     _check_queues(config.queues)
+    check_s3(config.s3)
     _check_policy(config.policy)
+    _check_pubsub(config.pubsub)
+    _check_mqtt(config.mqtt)
 
 
 def _wrong(key: str, value: object, right: str) -> InvalidInput:
@@ -167,7 +219,7 @@ def _wrong(key: str, value: object, right: str) -> InvalidInput:
 
 
 def _check_numbers(config: Config) -> None:
-    for section in ("agent", "resources", "policy", "retry"):
+    for section in ("agent", "resources", "policy", "retry", "mqtt"):
         for key, value in msgspec.structs.asdict(getattr(config, section)).items():
             _check_finite(f"{section}.{key}", value)
     for index, queue in enumerate(config.queues):
@@ -194,7 +246,7 @@ def _check_known(key: str, values: Iterable[str], known: Iterable[str]) -> None:
 def _check_queues(queues: tuple[Queue, ...]) -> None:
     lanes = [f"{arch}-{accel}" for arch in ("any", *ARCHITECTURES) for accel in ACCELERATORS]
     names: set[str] = set()
-    roots: set[Path] = set()
+    roots: set[Path | Bucket] = set()
     for index, queue in enumerate(queues):
         key = f"queues[{index}]"
         if not _QUEUE_NAME.fullmatch(queue.name):
@@ -202,23 +254,47 @@ def _check_queues(queues: tuple[Queue, ...]) -> None:
         if queue.name in names:
             raise _wrong(f"{key}.name", queue.name, "another queue has this name")
         if queue.lanes != ("*",):
-            _check_known(f"{key}.lanes", queue.lanes, lanes)
-        _check_directories(key, queue, roots)
+            _check_known(f"{key}.lanes", queue.lanes, (*lanes, PLAIN) if is_pubsub(queue.url) else lanes)
         names.add(queue.name)
+        if is_pubsub(queue.url):
+            _check_pubsub_queue(key, queue, {each.url for each in queues[:index]})
+            continue
+        _check_roots(key, queue, roots)
         roots.add(queue.records_root)
 
 
-def _check_directories(key: str, queue: Queue, taken: set[Path]) -> None:
+def _check_roots(key: str, queue: Queue, taken: set[Path | Bucket]) -> None:
     for name, url in (("url", queue.url), ("results", queue.results)):
         try:
-            directory_of(url if url is not None else "/")
+            root_of(url if url is not None else "/")
         except InvalidInput as error:
             raise InvalidInput(f'{key}.{name} = "{url}": {error.what}', hint=error.hint) from None
     records, results = queue.records_root, queue.results_root
     if records in taken:
         raise _wrong(f"{key}.url", queue.url, "another queue has this url")
-    if records == results or records in results.parents or results in records.parents:
+    if f"{records}/".startswith(f"{results}/") or f"{results}/".startswith(f"{records}/"):
         raise _wrong(f"{key}.results", queue.results, f"a directory apart from the queue's own records in {records}")
+
+
+def _check_pubsub_queue(key: str, queue: Queue, taken: set[str]) -> None:
+    try:
+        place_of(queue.url)
+    except InvalidInput as error:
+        raise InvalidInput(f'{key}.url = "{queue.url}": {error.what}', hint=error.hint) from None
+    if queue.url in taken:
+        raise _wrong(f"{key}.url", queue.url, "another queue has this url")
+    if queue.results is None:
+        hint = 'a queue on Pub/Sub needs a results store that all hosts reach, such as results = "file:///srv/results"'
+        raise InvalidInput(f"{key}.results is not set", hint=hint)
+    if not 10 <= queue.lease <= 600:
+        raise _wrong(f"{key}.lease", queue.lease, "10 to 600 seconds: what Pub/Sub can do")
+
+
+def _check_pubsub(pubsub: PubSubSection) -> None:
+    if pubsub.credentials_file is not None:
+        _check_absolute("pubsub.credentials_file", pubsub.credentials_file)
+    if pubsub.endpoint is not None and not _ENDPOINT.fullmatch(pubsub.endpoint):
+        raise _wrong("pubsub.endpoint", pubsub.endpoint, 'HOST:PORT of an emulator, such as "127.0.0.1:8085"')
 
 
 def _check_policy(policy: PolicySection) -> None:
@@ -240,6 +316,38 @@ def _check_secret(name: str, secret: Secret) -> None:
         raise InvalidInput(f"{key}: names no source or two", hint='write {file = "/path"} or {env = "NAME"}')
     if secret.file is not None:
         _check_absolute(f"{key}.file", secret.file)
+
+
+def _check_mqtt(mqtt: MqttSection) -> None:
+    files = ("password_file", "ca_file", "cert_file", "key_file")
+    for key, path in ((key, getattr(mqtt, key)) for key in files):
+        if path is not None:
+            _check_absolute(f"mqtt.{key}", path)
+    if not 1 <= round(mqtt.keepalive) <= 65535:
+        raise _wrong("mqtt.keepalive", mqtt.keepalive, "from 1 to 65535 seconds")
+    if mqtt.key_file is not None and mqtt.cert_file is None:
+        raise _wrong("mqtt.key_file", mqtt.key_file, "with it mqtt.cert_file")
+    if mqtt.url is not None:
+        _check_broker_url(mqtt)
+
+
+def _check_broker_url(mqtt: MqttSection) -> None:
+    url = mqtt.url or ""
+    right = '"mqtt://host:1883" or "mqtts://host:8883"'
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _wrong("mqtt.url", url, right) from None
+    if "@" in parts.netloc:
+        raise InvalidInput("mqtt.url names a user", hint="write mqtt.username and mqtt.password_file")
+    if parts.scheme not in ("mqtt", "mqtts") or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise _wrong("mqtt.url", url, right)
+    if port == 0 or not _BROKER_HOST.fullmatch(parts.hostname or ""):
+        raise _wrong("mqtt.url", url, right)
+    for key in ("ca_file", "cert_file"):
+        if parts.scheme == "mqtt" and getattr(mqtt, key) is not None:
+            raise _wrong(f"mqtt.{key}", getattr(mqtt, key), "only with a url that begins with mqtts://")
 
 
 def defaults(state_dir: str) -> dict[str, Any]:

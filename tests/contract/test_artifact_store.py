@@ -1,4 +1,4 @@
-"""ArtifactStore: the fake and a directory."""
+"""ArtifactStore: the fake, a directory and S3."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ import pytest
 from agent.adapters.files import FileArtifacts
 from agent.adapters.files.artifacts import path_of
 from agent.adapters.files.errors import REMEDIES
+from agent.adapters.s3 import S3Artifacts
 from agent.errors import ArtifactMissing, InvalidInput, StoreUnavailable
 from agent.ports import ArtifactInfo, ArtifactStore
 
 from tests.contract.refused_calls import refusing
 from tests.fakes import FakeArtifacts
+from tests.proxy import Proxy
+from tests.servers import Minio
 
 
 class World(NamedTuple):
@@ -44,9 +47,19 @@ def directory_world(root: Path) -> World:
     return World(FileArtifacts([root]), f"file://{root}", "mem://store/a", unmount)
 
 
-@pytest.fixture(params=["memory", "directory"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return memory_world() if request.param == "memory" else directory_world(tmp_path / "store")
+def s3_world(minio: Minio, bucket: str) -> Iterator[World]:
+    with Proxy(minio.port) as proxy:
+        client = minio.client(endpoint=f"http://127.0.0.1:{proxy.port}")
+        base = f"s3://{bucket}/lab/results"
+        yield World(S3Artifacts(client, [base]), base, f"s3://{bucket}/lab/resultsx/a", proxy.cut)
+
+
+@pytest.fixture(params=["memory", "directory", "s3"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "s3":
+        yield from s3_world(request.getfixturevalue("minio"), request.getfixturevalue("bucket"))
+    else:
+        yield memory_world() if request.param == "memory" else directory_world(tmp_path / "store")
 
 
 def names_in(directory: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""DeadLetters: the fake and records in a store."""
+"""DeadLetters: the fake and records in a store, S3 among them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import NamedTuple
 
 import pytest
 from agent.adapters.files import FileRecords
+from agent.adapters.s3 import S3Records
 from agent.deadletters import StoreDeadLetters
 from agent.errors import StoreUnavailable
-from agent.ports import DeadLetters, Delivery, RecordStore
+from agent.ports import Burial, DeadLetters, Delivery, RecordStore
+from agent.pubsub_plan import Place
+from agent.results import Results
 
 from tests.fakes import START_OF_TIME, FakeClock, FakeDeadLetters, FakeRecords
+from tests.servers import Emulator
 
 
 class Letter(NamedTuple):
@@ -55,10 +59,36 @@ def store_world(records: RecordStore) -> World:
     return World(StoreDeadLetters(records, FakeClock()), read)
 
 
-@pytest.fixture(params=["fake", "store in memory", "store in a directory"])
+def pubsub_world(emulator: Emulator, name: str) -> World:
+    from agent.adapters.pubsub.connection import Connection
+    from agent.adapters.pubsub.queue import PubSubQueue
+
+    place, connection = Place("lab-1", name), Connection(emulator.endpoint)
+    results = Results(FakeRecords(FakeClock()), "mem://results")
+    queue = PubSubQueue("lab", place, connection, results, FakeClock())
+    queue.admin(()).init()
+
+    def read() -> dict[str, Letter]:
+        letters: dict[str, Letter] = {}
+        while (found := connection.pull(f"projects/lab-1/subscriptions/{name}-dead", 2.0)) is not None:
+            attributes = dict(found.message.attributes)
+            sid, reason, host = (attributes.pop(key) for key in ("sid", "reason", "host"))
+            assert sid not in letters
+            letters[sid] = Letter(found.message.data, attributes, reason, host)
+        return letters
+
+    return World(queue.dead_letters(), read)
+
+
+@pytest.fixture(params=["fake", "store in memory", "store in a directory", "store in s3", "Pub/Sub"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     if request.param == "fake":
         return fake_world()
+    if request.param == "Pub/Sub":
+        return pubsub_world(request.getfixturevalue("emulator"), f"d{abs(hash(request.node.name)):x}")
+    if request.param == "store in s3":
+        client = request.getfixturevalue("minio").client()
+        return store_world(S3Records(client, request.getfixturevalue("bucket"), "lab/queue"))
     in_memory = request.param == "store in memory"
     return store_world(FakeRecords(FakeClock()) if in_memory else FileRecords.make(tmp_path / "store"))
 
@@ -85,6 +115,13 @@ def test_the_same_message_twice_is_one_dead_letter_with_the_first_reason(world: 
 def test_any_message_id_can_be_buried(world: World, sid: str) -> None:
     world.port.bury(delivery(sid), "reason", "host-a")
     assert list(world.read()) == [sid]
+
+
+def test_what_was_buried_is_found_by_its_id(world: World) -> None:
+    assert world.port.find("job-1") is None
+    world.port.bury(delivery("job-1"), "not JSON", "host-a")
+    found = world.port.find("job-1")
+    assert found == Burial("not JSON", "host-a", START_OF_TIME)
 
 
 def test_a_store_that_is_away_says_so() -> None:

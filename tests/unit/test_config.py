@@ -351,7 +351,7 @@ def _same(written: Any, default: Any) -> bool:
 
 def test_the_reference_names_exactly_the_keys_there_are_with_their_defaults() -> None:
     defaults = _all_keys(load_config(Path("/dev/null"), {}, {"agent.state_dir": "/var/lib/edge-agent"}).config)
-    rows = dict(re.findall(r"(?m)^\| `([a-z_.]+)` \| (\S+) \|", REFERENCE.read_text()))
+    rows = dict(re.findall(r"(?m)^\| `([a-z0-9_.]+)` \| (\S+) \|", REFERENCE.read_text()))
     assert set(rows) == set(defaults)
     for key, default in defaults.items():
         shown = rows[key]

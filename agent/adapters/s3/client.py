@@ -1,0 +1,125 @@
+"""One connection to one S3 server: requests with errors translated, and repeated where that is safe."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from minio import Minio
+from minio.error import S3Error
+from urllib3 import BaseHTTPResponse
+
+from agent.adapters.s3.credentials import provider_of
+from agent.adapters.s3.errors import S3Failure, translated
+from agent.adapters.s3.pool import make_pool
+from agent.config.s3 import S3Section
+from agent.errors import StoreUnavailable
+
+AWS = "https://s3.amazonaws.com"
+# Seconds before the second and third try of a request: long enough for a connection that was closed meanwhile.
+PAUSES = (0.1, 0.5)
+
+
+def connect(section: S3Section, environ: Mapping[str, str]) -> S3Client:
+    """Return a client for the configured server; nothing is sent yet. Raises StoreUnavailable."""
+    endpoint = (section.endpoint or AWS).rstrip("/")
+    parts = urlsplit(endpoint)
+    if section.ca_file is not None and not Path(section.ca_file).is_file():
+        raise StoreUnavailable(f"s3.ca_file: there is no file {section.ca_file}")
+    with translated(f"S3 at {endpoint}"):
+        minio = Minio(
+            parts.netloc,
+            secure=parts.scheme == "https",
+            region=section.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            credentials=provider_of(section, environ),
+            http_client=make_pool(section.ca_file),
+        )
+    if section.style != "auto":
+        minio._base_url.virtual_style_flag = section.style == "virtual"
+    return S3Client(minio, endpoint)
+
+
+class S3Client:
+    """Requests to one server. All methods raise S3Failure."""
+
+    def __init__(self, minio: Minio, endpoint: str, wait: Callable[[float], object] | None = None) -> None:
+        """wait: waits that many seconds before a request is repeated."""
+        self._minio = minio
+        self._endpoint = endpoint
+        self._wait = wait or (lambda seconds: threading.Event().wait(seconds))
+
+    def call(
+        self,
+        method: str,
+        bucket: str,
+        key: str | None = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> BaseHTTPResponse:
+        """Return the answer to a request that may be repeated; with `stream` its body is still to be read."""
+        for pause in PAUSES:
+            try:
+                return self.call_once(method, bucket, key, body=body, headers=headers, query=query, stream=stream)
+            except S3Failure as error:
+                if not error.transient:
+                    raise
+            self.wait(pause)
+        return self.call_once(method, bucket, key, body=body, headers=headers, query=query, stream=stream)
+
+    def call_once(
+        self,
+        method: str,
+        bucket: str,
+        key: str | None = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> BaseHTTPResponse:
+        """Return the answer to a request that is sent once."""
+        # The library has no public way to send If-None-Match or to read the Date of an answer.
+        with translated(self.where(bucket, key)):
+            response = self._minio._execute(
+                method,
+                bucket,
+                key,
+                body=body,
+                headers=dict(headers or {}),
+                query_params=dict(query or {}),
+                preload_content=not stream,
+            )
+            # Copying and completing answer 200 before they are done, and say only then how it ended.
+            if not stream and method in ("PUT", "POST") and b"<Error>" in response.data:
+                raise S3Error.fromxml(response)
+            return response
+
+    def ensure_bucket(self, bucket: str) -> None:
+        """Make the bucket when it is not there."""
+        try:
+            self.call("HEAD", bucket)
+        except S3Failure as error:
+            if error.status != 404:
+                raise
+        else:
+            return
+        try:
+            with translated(self.where(bucket, None)):
+                self._minio.make_bucket(bucket)
+        except S3Failure as error:
+            if error.code != "BucketAlreadyOwnedByYou":  # by another host, in this moment
+                raise
+
+    def where(self, bucket: str, key: str | None) -> str:
+        """Return what to call an object in messages."""
+        return f"s3://{bucket}/{key or ''} at {self._endpoint}"
+
+    def wait(self, seconds: float) -> None:
+        """Wait `seconds`, and up to as long again so that many hosts do not come back at once."""
+        self._wait(seconds * (1 + random.random()))
