@@ -17,7 +17,7 @@ import msgspec
 from agent.errors import StoreUnavailable
 from agent.model.job import Job
 from agent.model.records import Submission
-from agent.ports import Clock, Delivery, Lease, RecordStore
+from agent.ports import Bell, Clock, Delivery, Lease, RecordStore
 from agent.results import Results, check_sid, is_sid
 from agent.wire import encode, plain
 
@@ -31,6 +31,10 @@ _EARLY_CHECKS_PER_LOOK = 4
 _BODIES_PER_LOOK = 64
 _PRIORITIES_KEPT = 10_000
 _UNREADABLE_SECONDS = 60.0
+# Seconds between a look that failed and the next one.
+_AFTER_FAILURE = 2.0
+# Two events cannot be waited for at once: one that waits for the bell looks this often whether the agent stops.
+_STOP_SECONDS = 1.0
 
 
 class Waiting(NamedTuple):
@@ -82,7 +86,8 @@ class StoreQueue:
     """A JobSource over the records of a queue and its results store.
 
     lanes: which to serve, or ALL_LANES. lease: seconds without renewal after which a claim is void.
-    look_every: seconds between two looks that find nothing. stopping: ends every wait.
+    look_every: seconds between two looks that find nothing; a ring of `bell` makes the next one happen at once.
+    stopping: ends every wait.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class StoreQueue:
         look_every: float,
         clock: Clock,
         stopping: threading.Event,
+        bell: Bell | None = None,
     ) -> None:
         self._name = name
         self._records = records
@@ -109,6 +115,10 @@ class StoreQueue:
         self._own = _Own()
         self._others = _OthersClaims(results, lease)
         self._priorities: dict[str, int] = {}
+        self._rung = threading.Event()
+        self._has_bell = bell is not None
+        if bell is not None:
+            bell.on_ring(self._lanes, self._rung.set)
 
     def pull(self, timeout: float) -> Delivery | None:
         """Return the most urgent job that nobody runs, waiting up to `timeout` seconds for one."""
@@ -147,20 +157,33 @@ class StoreQueue:
         remaining = timeout
         while not self._stopping.is_set():
             wait = max(0.0, self._due - self._clock.boottime())
-            if wait > remaining:
-                self._stopping.wait(remaining)
-                return None
-            if self._stopping.wait(wait):
+            rung = self._rest(min(wait, remaining))
+            if self._stopping.is_set() or (wait > remaining and not rung):
                 return None
             remaining -= wait
             delivery = self._look(self._clock.boottime())
-            if delivery is not None:
+            # Nobody knows how long it took until somebody rang: rather end the pull early than late.
+            if delivery is not None or rung:
                 return delivery
         return None
 
+    def _rest(self, seconds: float) -> bool:
+        """Wait until the queue is rung (then say so), the agent stops, or `seconds` have passed."""
+        if not self._has_bell:
+            self._stopping.wait(seconds)
+            return False
+        while not self._rung.wait(min(seconds, _STOP_SECONDS)):
+            seconds -= _STOP_SECONDS
+            if seconds <= 0 or self._stopping.is_set():
+                return False
+        return True
+
     def _look(self, now: float) -> Delivery | None:
-        self._due = now + self._look_every
+        # Before the look: a ring during it may be for a job that was not there yet.
+        self._rung.clear()
+        self._due = now + min(self._look_every, _AFTER_FAILURE)
         waiting = pending(self._records, self._lanes)
+        self._due = now + self._look_every
         self._forget_all_but(waiting, now)
         for candidate in self._candidates(waiting, now):
             try:

@@ -6,15 +6,17 @@ Methods are called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 import msgspec
 
 from agent.model.capabilities import Capabilities
 from agent.model.image import ImageFacts as ImageFacts
 from agent.model.job import Image
+from agent.model.records import Burial as Burial
+from agent.model.records import Submission
 from agent.model.run import ABSENT as ABSENT
 from agent.model.run import LOST as LOST
 from agent.model.run import RUNNING as RUNNING
@@ -85,11 +87,76 @@ class JobSource(Protocol):
         """Give the delivery back; this agent does not see it again for `delay` seconds."""
 
 
+class Bell(Protocol):
+    """Tells the agents of one queue at once that a job waits. A ring may get lost: it never is the only way."""
+
+    def ring(self, lane: str) -> None:
+        """Wake the agents that serve the lane. Raises BrokerUnavailable; the job waits in the queue all the same."""
+
+    def on_ring(self, lanes: Sequence[str], listener: Callable[[], None]) -> None:
+        """Call `listener`, which must not block, at each ring of one of the lanes, and whenever one may be lost.
+
+        "*" is all lanes.
+        """
+
+
 class DeadLetters(Protocol):
     """Where messages go that nobody can run."""
 
     def bury(self, delivery: Delivery, reason: str, host: str) -> None:
         """Store the message with the reason, durably; the same message twice is one dead letter."""
+
+    def find(self, sid: str) -> Burial | None:
+        """Return why and when a message was buried, or None."""
+
+    def sids(self) -> tuple[str, ...]:
+        """Return the ids of what was buried here, as far as the results store does not list them."""
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """A job that can be seen in its queue; age in seconds since it was submitted, by the server's clock."""
+
+    sid: str
+    lane: str
+    age: float
+
+
+class Submitter(Protocol):
+    """The submitters' end of one queue."""
+
+    def submit(self, submission: Submission) -> None:
+        """Record the job in the results store, then put it on the queue. The same call again completes a broken one.
+
+        Raises InvalidInput when nobody could ever take the job off the queue.
+        """
+
+    def waiting(self) -> Sequence[Queued]:
+        """Return the jobs on the queue, oldest first; none where a queue does not show what is in it."""
+
+    def body(self, sid: str) -> bytes | None:
+        """Return the message of one of those jobs, or None."""
+
+    def withdraw(self, sid: str) -> None:
+        """Take one of those jobs off the queue; any other is closed by the host that gets it."""
+
+
+class QueuePart(msgspec.Struct, frozen=True):
+    """One thing that a queue consists of. state "differs": `problems` say how, and what to do."""
+
+    kind: str
+    name: str
+    state: Literal["made", "there", "differs"]
+    problems: tuple[str, ...] = ()
+
+
+class QueueAdmin(Protocol):
+    """Makes and tries what a queue consists of."""
+
+    def init(self) -> Sequence[QueuePart]:
+        """Make what is missing, change nothing that is there, and return every part."""
+
+    def check(self) -> None:
+        """Try the rights to pull and to publish. Raises Unavailable naming the missing right and the remedy."""
 
 
 # --- stores ---------------------------------------------------------------------------------------------------------
@@ -200,3 +267,22 @@ class Advertiser(Protocol):
 
     def state(self, state: Mapping[str, Any]) -> None:
         """Announce what the host is doing: {state, reason, lanes, free, jobs, version}."""
+
+
+class Advert(msgspec.Struct, frozen=True):
+    """One advert as it is kept for the host: JSON, and its age in seconds, None = unknown."""
+
+    host: str
+    kind: Literal["capabilities", "state"]
+    body: bytes
+    age: float | None
+
+
+class AdvertSource(Protocol):
+    """What hosts tell about themselves."""
+
+    def adverts(self, wait: float) -> tuple[Advert, ...]:
+        """Return what is kept of all hosts and what they tell within `wait` seconds, in order of arrival.
+
+        Raises BrokerUnavailable.
+        """

@@ -14,11 +14,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 from agent.adapters.keys import key_parts, prefix_parts
-from agent.errors import ArtifactMismatch, ArtifactMissing, HostFault, InvalidInput, StoreUnavailable
+from agent.errors import ArtifactMismatch, ArtifactMissing, BrokerUnavailable, HostFault, InvalidInput, StoreUnavailable
 from agent.model.capabilities import Capabilities
 from agent.model.job import Image
 from agent.ports import (
+    Advert,
     ArtifactInfo,
+    Burial,
     Delivery,
     ImageFacts,
     Lease,
@@ -35,8 +37,10 @@ START_OF_TIME = 1_800_000_000.0
 __all__ = [
     "START_OF_BOOT",
     "START_OF_TIME",
+    "FakeAdvertSource",
     "FakeAdvertiser",
     "FakeArtifacts",
+    "FakeBell",
     "FakeClock",
     "FakeDeadLetters",
     "FakeImages",
@@ -283,6 +287,15 @@ class FakeDeadLetters:
         with self._lock:
             self._letters.setdefault(delivery.sid, (delivery, reason, host))
 
+    def find(self, sid: str) -> Burial | None:
+        with self._lock:
+            found = self._letters.get(sid)
+        return None if found is None else Burial(found[1], found[2], START_OF_TIME)
+
+    def sids(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._letters)
+
     @property
     def letters(self) -> Mapping[str, tuple[Delivery, str, str]]:
         """What was buried, first to last."""
@@ -337,6 +350,46 @@ class FakeImages:
             if digest != image.sha256:
                 raise ArtifactMismatch(f"{image.uri}: its SHA-256 is {digest}, not {image.sha256}")
         return found[1]
+
+
+class FakeBell:
+    """A bell that is heard at once, by everybody who listens on this object."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self._lock = threading.Lock()
+        self._listeners: list[tuple[tuple[str, ...], Callable[[], None]]] = []
+
+    def ring(self, lane: str) -> None:
+        if self.down:
+            raise BrokerUnavailable("memory: the bell is down; set down = False")
+        with self._lock:
+            listeners = [listener for lanes, listener in self._listeners if lane in lanes or "*" in lanes]
+        for listener in listeners:
+            listener()
+
+    def on_ring(self, lanes: Sequence[str], listener: Callable[[], None]) -> None:
+        with self._lock:
+            self._listeners.append((tuple(lanes), listener))
+
+
+class FakeAdvertSource:
+    """The newest adverts of some FakeAdvertisers by host. While `down` is set, it does not answer."""
+
+    def __init__(self, hosts: Mapping[str, FakeAdvertiser]) -> None:
+        self.down = False
+        self._hosts = hosts
+
+    def adverts(self, wait: float) -> tuple[Advert, ...]:
+        if self.down:
+            raise BrokerUnavailable("memory: the adverts are down; set down = False")
+        return tuple(advert for host, advertiser in self._hosts.items() for advert in _newest(host, advertiser))
+
+
+def _newest(host: str, advertiser: FakeAdvertiser) -> list[Advert]:
+    profiles = [profile.table() for profile, _ in advertiser.profiles[-1:]]
+    found = [Advert(host, "capabilities", msgspec.json.encode(profile), 0.0) for profile in profiles]
+    return [*found, *(Advert(host, "state", msgspec.json.encode(state), 0.0) for state in advertiser.states[-1:])]
 
 
 class FakeAdvertiser:

@@ -1,16 +1,18 @@
-"""JobSource: the fake, and the store queue over records in memory and in a directory."""
+"""JobSource: the fake, and the store queue over records in memory, in a directory and in S3."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from agent.adapters.files import FileRecords
+from agent.adapters.s3 import S3Records
 from agent.claims import ALL_LANES, StoreQueue, enqueue
 from agent.errors import Unavailable
 from agent.model.job import parse_job
@@ -18,7 +20,9 @@ from agent.model.records import AttemptRecord, Outcome
 from agent.ports import Delivery, JobSource, Lease, RecordStore
 from agent.results import Results
 
+from tests.contract.s3_stores import AgingStore, public
 from tests.fakes import START_OF_TIME, FakeClock, FakeQueue, FakeRecords
+from tests.servers import Minio
 
 LEASE = 120.0
 LOOK_EVERY = 2.0
@@ -143,11 +147,32 @@ class DirectoryWorld(StoreWorld):
         (self._root / "queue").rename(self._root / "unmounted")
 
 
-@pytest.fixture(params=["fake", "store in memory", "store in a directory"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    if request.param == "fake":
-        return FakeWorld()
-    return MemoryWorld() if request.param == "store in memory" else DirectoryWorld(tmp_path)
+class S3World(StoreWorld):
+    def __init__(self, aging: AgingStore, minio: Minio, bucket: str) -> None:
+        self._aging = aging
+        public(minio, bucket)
+        client = minio.client(endpoint=aging.endpoint)
+        results = Results(S3Records(client, bucket, "lab/results"), f"s3://{bucket}/lab/results")
+        super().__init__(FakeClock(), S3Records(client, bucket, "lab/queue"), results)
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self._aging.advance(seconds)
+
+    def break_down(self) -> None:
+        self._aging.stop()
+
+
+@pytest.fixture(params=["fake", "store in memory", "store in a directory", "store in s3"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "store in s3":
+        minio = request.getfixturevalue("minio")
+        with AgingStore(minio.port) as aging:
+            yield S3World(aging, minio, request.getfixturevalue("bucket"))
+    elif request.param == "fake":
+        yield FakeWorld()
+    else:
+        yield MemoryWorld() if request.param == "store in memory" else DirectoryWorld(tmp_path)
 
 
 def pulled(source: JobSource) -> Delivery:

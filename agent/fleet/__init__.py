@@ -1,0 +1,3 @@
+"""All hosts, as their adverts tell."""
+
+from __future__ import annotations
