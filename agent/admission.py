@@ -179,12 +179,13 @@ def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Ver
     if verdict.refusals and context.board.refuse(refused) and stuck:
         _announce(context, queue, lease.sid, verdict.refusals)
     low, high = LOOK_AGAIN_NOW
-    if verdict.standing is Standing.REFUSED_HERE:
+    soon = low + (high - low) * context.random()
+    if verdict.standing is Standing.REFUSED_HERE and not queue.shares_delays:
         queue.source.release(lease, LOOK_AGAIN_HERE * (1 + context.random() / 2))
     elif stuck and verdict.refusals:
-        queue.source.release(lease, low + (high - low) * context.random())
+        queue.source.release(lease, soon)
     else:
-        release(context, queue, lease, low + (high - low) * context.random())
+        release(context, queue, lease, soon)
 
 
 def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal, ...]) -> None:

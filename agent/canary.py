@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from agent.context import Context
 from agent.errors import EdgeAgentError, HostFault
 from agent.model.records import Outcome
 from agent.model.run import ContainerRun
+from agent.ports import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -68,24 +70,24 @@ class Canary:
         return LOOK
 
 
-def run_canary(context: Context, build_image: Callable[[Path], None]) -> None:
+def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], None]) -> None:
     """Run `true` in a tiny image; `build_image` makes it when it is not there yet. Raises EdgeAgentError on failure."""
-    image = context.state_dir / "canary.sif"
+    image = state_dir / "canary.sif"
     if not image.exists():
         build_image(image)
-    attempt_id = f"canary.{context.token()}"
-    directory = context.directory(attempt_id)
+    attempt_id = f"canary.{secrets.token_hex(8)}"
+    directory = state_dir / "attempts" / attempt_id
     try:
         for name in ("work", "tmp"):
             (directory / name).mkdir(parents=True)
-        context.runtime.start(_canary_run(attempt_id, directory, image))
-        status = context.runtime.status(attempt_id, timeout=2 * CANARY_TIMEOUT)
+        runtime.start(_canary_run(attempt_id, directory, image))
+        status = runtime.status(attempt_id, timeout=2 * CANARY_TIMEOUT)
         if status.exit is None or status.exit.exit_code != 0 or not status.exit.started:
             raise HostFault(f"the canary container ended as {status.phase}: {_last_line(directory / 'log')}")
     except OSError as error:
         raise HostFault(f"the canary's directory {directory}: {error.strerror}") from None
     finally:
-        context.runtime.remove(attempt_id)
+        runtime.remove(attempt_id)
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
 """The submitters' side: put jobs into a queue, see what became of them, fetch what they left. Needs the stores only.
 
-client = Client(queue_name, records, results, artifacts)
+client = Client(queue_name, submitter, dead_letters, results, artifacts)
 sid = client.submit(parse_job({...}))
 client.wait(sid).state                                  # "succeeded"
 client.fetch(sid, Path("here"))
@@ -17,16 +17,14 @@ from typing import BinaryIO
 
 import msgspec
 
-from agent.claims import enqueue, pending
-from agent.deadletters import buried, find_dead_letter
 from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
-from agent.ports import ArtifactStore, RecordStore
+from agent.ports import ArtifactStore, DeadLetters, Queued, Submitter
 from agent.results import Results, new_sid
 from agent.transfer.archive import unpack
 from agent.transfer.stream import Digested, chunks
-from agent.wire import decode
+from agent.wire import decode, plain
 
 POLL = 1.0  # seconds between two looks at the store while waiting
 
@@ -107,9 +105,17 @@ def _with_attempt(view: JobView, newest: AttemptRecord) -> JobView:
 class Client:
     """One queue as a submitter sees it. Methods raise StoreUnavailable; NotFound for a job that is not there."""
 
-    def __init__(self, queue: str, records: RecordStore, results: Results, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self,
+        queue: str,
+        submitter: Submitter,
+        dead_letters: DeadLetters,
+        results: Results,
+        artifacts: ArtifactStore,
+    ) -> None:
         self.queue = queue
-        self._records = records
+        self._submitter = submitter
+        self._dead_letters = dead_letters
         self._results = results
         self._artifacts = artifacts
 
@@ -118,18 +124,20 @@ class Client:
         now = time.time()
         sid = new_sid(now, secrets.token_hex(4))
         stamped = msgspec.structs.replace(job, submitted_at=job.submitted_at or _date(now))
-        return enqueue(self._records, self._results, stamped, sid, now, queue=self.queue, by=by)
+        lane = "-".join(job.lane)
+        self._submitter.submit(Submission(sid, plain(stamped), self.queue, lane, now, by))
+        return sid
 
     def sids(self) -> tuple[str, ...]:
         """Return the ids of all jobs, sorted: those submitted here, and those dropped into the queue by hand."""
-        by_hand = (waiting.sid for waiting in pending(self._records))
-        return tuple(sorted({*self._results.sids(), *by_hand, *buried(self._records)}))
+        by_hand = (waiting.sid for waiting in self._submitter.waiting())
+        return tuple(sorted({*self._results.sids(), *by_hand, *self._dead_letters.sids()}))
 
     def find(self, sid: str) -> JobView:
         """Return what is known of a job."""
         attempts = tuple(record for record, _ in self._results.attempts(sid))
         commit = self._results.committed(sid)
-        letter = None if commit else find_dead_letter(self._records, sid)
+        letter = None if commit else self._dead_letters.find(sid)
         buried = letter.reason if letter else None
         known_since = letter.at if letter else attempts[0].claimed_at if attempts else None
         submission = self._results.submission(sid) or self._dropped_in(sid, known_since)
@@ -142,18 +150,20 @@ class Client:
         submission = self._results.submission(sid)
         if submission is not None:
             return parse_job(submission.job)
-        for waiting in pending(self._records):
-            stored = self._records.get(waiting.key) if waiting.sid == sid else None
-            if stored is not None:
-                return decode(stored.body, {})
+        body = self._submitter.body(sid)
+        if body is not None:
+            return decode(body, {})
         raise NotFound(f'queue "{self.queue}" has no job "{sid}" to read')
 
     def _dropped_in(self, sid: str, known_since: float | None) -> Submission | None:
         """A job file that somebody put into the queue's directory by hand has no submission record."""
-        for waiting in pending(self._records):
-            if waiting.sid == sid:
-                return Submission(sid, {"name": sid}, self.queue, waiting.lane, time.time() - waiting.age)
+        waiting = self._seen(sid)
+        if waiting is not None:
+            return Submission(sid, {"name": sid}, self.queue, waiting.lane, time.time() - waiting.age)
         return None if known_since is None else Submission(sid, {"name": sid}, self.queue, "-", known_since)
+
+    def _seen(self, sid: str) -> Queued | None:
+        return next((each for each in self._submitter.waiting() if each.sid == sid), None)
 
     def jobs(self) -> tuple[JobView, ...]:
         """Return all jobs in the order of their ids, which is that of their submission."""
@@ -175,9 +185,7 @@ class Client:
         if view.state == "waiting":
             # An agent that claims it in this moment finds the commit when it ends, and its own result superseded.
             self._results.commit(Commit(sid, 0, by or "submitter", secrets.token_hex(8), Outcome.CANCELLED, now))
-            for waiting in pending(self._records):
-                if waiting.sid == sid:
-                    self._records.delete(waiting.key)
+            self._submitter.withdraw(sid)
 
     def wait(self, sid: str, seen: Callable[[JobView], None] = lambda view: None) -> JobView:
         """Return the job when it is over; `seen` is called with each view on the way."""

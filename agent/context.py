@@ -17,16 +17,20 @@ from agent.matching import MatchPolicy
 from agent.model.capabilities import Capabilities
 from agent.model.records import Outcome
 from agent.policy import BackOff
-from agent.ports import ArtifactStore, Clock, DeadLetters, ImageFetcher, JobSource, Journal, Runtime
+from agent.ports import ArtifactStore, Clock, DeadLetters, Delivery, ImageFetcher, JobSource, Journal, Runtime
 from agent.results import Results
+
+# Waits up to so many seconds for a delivery, as JobSource.pull does.
+Pull = Callable[[float], Delivery | None]
 
 
 @dataclass(frozen=True)
 class Queue:
     """One queue with its results store.
 
-    lease: seconds without renewal after which an attempt record is void, where the records are the queue's claims;
-    0 where the queue itself sees to it that a job is in one hand.
+    lease: seconds without renewal after which an attempt record is void. pulls: the ways to get deliveries, each with
+    a loop of its own; empty = the source's. pull_wait: seconds that one may block; None = as the agent is set.
+    shares_delays: what this host puts off comes to no other host meanwhile.
     """
 
     name: str
@@ -34,6 +38,9 @@ class Queue:
     results: Results
     dead_letters: DeadLetters
     lease: float
+    pulls: tuple[Pull, ...] = ()
+    pull_wait: float | None = None
+    shares_delays: bool = False
 
 
 @dataclass(frozen=True)

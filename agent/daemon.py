@@ -21,7 +21,7 @@ from agent.control.server import Server
 from agent.loops import Loops
 from agent.outbox import Outbox
 from agent.presence import Presence
-from agent.pulling import Puller, Workers
+from agent.pulling import Workers, pullers
 from agent.recovery import recover
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,11 @@ class Daemon:
         self._stop = stop
         self._mode = mode
         self._workers = Workers(context, settings.workers)
-        self._pullers = [Puller(context, queue, self._workers, settings.pull_wait) for queue in context.queues.values()]
+        self._pullers = [
+            puller
+            for queue in context.queues.values()
+            for puller in pullers(context, queue, self._workers, settings.pull_wait)
+        ]
         self._loops = Loops(context.clock, stop)
 
     def run(self) -> int:

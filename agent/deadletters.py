@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from agent.ports import Clock, Delivery, RecordStore
+from agent.ports import Burial, Clock, Delivery, RecordStore
 from agent.results import key_part
 
 
@@ -36,6 +36,15 @@ class StoreDeadLetters:
         """Store the message with the reason; the first reason for a message stays."""
         letter = dead_letter(delivery, reason, host, self._clock.time())
         self._records.put(f"dead/{key_part(delivery.sid)}", msgspec.json.encode(letter), create=True)
+
+    def find(self, sid: str) -> Burial | None:
+        """Return why and when a message was buried, or None."""
+        letter = find_dead_letter(self._records, sid)
+        return None if letter is None else Burial(letter.reason, letter.host, letter.at)
+
+    def sids(self) -> tuple[str, ...]:
+        """Return the ids of what was buried."""
+        return buried(self._records)
 
 
 def dead_letter(delivery: Delivery, reason: str, host: str, at: float) -> DeadLetter:

@@ -33,15 +33,15 @@ class Conclusion(NamedTuple):
 def deliver(context: Context, attempt: Attempt) -> Attempt:
     """Bring a finished or committed attempt to its end. Raises Unavailable: call again with the same attempt."""
     queue = context.queue(attempt)
-    lease = Lease(attempt.sid, attempt.handle, attempt.n, attempt.token)
     end = Conclusion(attempt, Event.SETTLE)
     if attempt.state is State.FINISHED:
-        end = _conclude(context, queue, attempt, lease)
+        end = _conclude(context, queue, attempt)
     if end.attempt.state is State.COMMITTED:
         publish(context, queue, end.attempt.artifacts)
-        queue.source.settle(lease)
+        queue.source.settle(_lease(context, attempt))
     undo_all(context, attempt.id)
     context.ledger.release(attempt.id)
+    lease = _lease(context, attempt)
     context.leases.drop(attempt.sid)
     attempt = context.advance(end.attempt, end.event)
     if end.release is not None:
@@ -52,7 +52,12 @@ def deliver(context: Context, attempt: Attempt) -> Attempt:
     return attempt
 
 
-def _conclude(context: Context, queue: Queue, attempt: Attempt, lease: Lease) -> Conclusion:
+def _lease(context: Context, attempt: Attempt) -> Lease:
+    """Return the lease with the newest handle: a redelivery may have been adopted at any time."""
+    return context.leases.lease(attempt.sid) or Lease(attempt.sid, attempt.handle, attempt.n, attempt.token)
+
+
+def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
     """Decide what becomes of the job, and do it as far as it must happen before the clean-up."""
     records = [record for record, _ in queue.results.attempts(attempt.sid)]
     own = next((record for record in records if record.n == attempt.n and record.token == attempt.token), None)
@@ -69,13 +74,13 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt, lease: Lease) ->
         if commit(context, queue, attempt):
             return Conclusion(context.advance(attempt, Event.COMMIT), Event.SETTLE)
         supersede(queue, attempt)
-        queue.source.settle(lease)
+        queue.source.settle(_lease(context, attempt))
         return Conclusion(attempt, Event.OVERTAKEN)
     # The record says "ended" only now, when nothing of it is missing: from here on anybody may take the job.
     queue.results.update(attempt.record())
     if decision is Settlement.BURY:
         _bury(context, queue, attempt)
-        queue.source.settle(lease)
+        queue.source.settle(_lease(context, attempt))
         return Conclusion(attempt, Event.GIVE_BACK)
     delay = give_back_delay(attempt.end, earlier, context.back_off, context.random())
     context.board.will_return(attempt.sid, context.clock.boottime() + delay)

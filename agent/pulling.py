@@ -1,4 +1,8 @@
-"""From the queues to the workers: one loop a queue pulls while a worker is free; every delivery gets a thread."""
+"""From the queues to the workers: loops pull while a worker is free; every delivery that finds one gets a thread.
+
+A queue has one loop, or one a lane. A blocked pull occupies no worker, so that all lanes can wait at once; what
+arrives when the last worker is taken goes back to the queue.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from agent.admission import release
 from agent.attempt import Attempt
-from agent.context import Context, Queue
+from agent.context import Context, Pull, Queue
 from agent.errors import Unavailable
 from agent.guard import guarded
 from agent.ports import Delivery, Lease
@@ -17,6 +22,11 @@ from agent.worker import follow, work
 log = logging.getLogger(__name__)
 
 IDLE = 1.0  # seconds between looks while no new work may be taken
+SURPLUS_DELAY = 2.0  # seconds until a delivery that found no worker may come again
+LONGEST_PAUSE = 5.0  # seconds between tries of a queue that does not answer: it is back soon after its server
+FIRST_AGAIN = 3.0  # seconds that the first pull after a failure may block: then it is known that the queue answers
+REFUSALS_IN_A_ROW = 10  # after so many, each further one makes the lane look away
+LOOK_AWAY = 5.0  # seconds, at most
 
 
 class Workers:
@@ -24,23 +34,31 @@ class Workers:
 
     def __init__(self, context: Context, count: int) -> None:
         self._context = context
-        self._slots = threading.Semaphore(count)
         self._threads: set[threading.Thread] = set()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._free = count
         self.count = count
 
     def free(self, timeout: float) -> bool:
-        """Wait for a free worker and take it; False after `timeout` seconds without one."""
-        return self._slots.acquire(timeout=timeout)
+        """Wait until a worker is free, without taking it; False after `timeout` seconds without one."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._free > 0, timeout)
 
-    def unused(self) -> None:
-        """Put a worker back that found nothing to do."""
-        self._slots.release()
+    def take(self, queue: Queue, delivery: Delivery, after: Callable[[], None] = lambda: None) -> bool:
+        """Let a free worker carry the delivery, and call `after` at its end; False when none is free any more."""
+        with self._changed:
+            if self._free == 0:
+                return False
+            self._free -= 1
 
-    def take(self, queue: Queue, delivery: Delivery) -> None:
-        """Let a worker that was taken carry the delivery."""
-        task = partial(work, self._context, queue, delivery)
-        self._start(delivery.sid, task, self._slots.release)
+        def done() -> None:
+            after()
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+        self._start(delivery.sid, partial(work, self._context, queue, delivery), done)
+        return True
 
     def carry_on(self, attempt: Attempt) -> None:
         """Follow an attempt of an earlier life of the agent, beyond the count: it runs already."""
@@ -52,83 +70,143 @@ class Workers:
                 guarded(self._context, sid, task)
             finally:
                 after()
-                with self._lock:
+                with self._changed:
                     self._threads.discard(thread)
 
         thread = threading.Thread(target=run, name=sid, daemon=True)
-        with self._lock:
+        with self._changed:
             self._threads.add(thread)
         thread.start()
 
     def busy(self) -> bool:
         """Say whether any worker carries a job."""
-        with self._lock:
+        with self._changed:
             return bool(self._threads)
 
     def join(self) -> None:
         """Wait until no worker carries a job."""
         while True:
-            with self._lock:
+            with self._changed:
                 thread = next(iter(self._threads), None)
             if thread is None:
                 return
             thread.join()
 
 
-class Puller:
-    """Pulls from one queue while a worker is free and the mode allows it."""
+class Health:
+    """Whether the ways into one queue answer: one problem on the board, one line in the log for each new sentence."""
 
-    def __init__(self, context: Context, queue: Queue, workers: Workers, wait: float) -> None:
-        """`wait`: seconds that one pull may block."""
+    def __init__(self, context: Context, queue: Queue) -> None:
+        self._board = context.board
+        self._name = queue.name
+        self._lock = threading.Lock()
+        self._failing: dict[int, str] = {}
+
+    def failed(self, way: int, message: str) -> None:
+        """Note that a pull failed."""
+        with self._lock:
+            known = message in self._failing.values()
+            self._failing[way] = message
+            self._show()
+        if not known:
+            fields = {"event": "queue-unavailable", "queue": self._name, "reason": message}
+            log.warning("queue does not answer", extra=fields)
+
+    def answered(self, way: int) -> None:
+        """Note that a pull came to its end."""
+        with self._lock:
+            if self._failing.pop(way, None) is None:
+                return
+            self._show()
+            if not self._failing:
+                log.info("queue answers again", extra={"event": "queue-available", "queue": self._name})
+
+    def _show(self) -> None:
+        self._board.problem(f"queue {self._name}", "; ".join(sorted(set(self._failing.values()))) or None)
+
+
+class Puller:
+    """One way of getting deliveries of one queue, while a worker is free and the mode allows it."""
+
+    def __init__(
+        self,
+        context: Context,
+        queue: Queue,
+        workers: Workers,
+        wait: float,
+        way: tuple[int, Pull] | None = None,
+        health: Health | None = None,
+    ) -> None:
+        """wait: seconds that one pull may block. way: number and function, None = the queue's source."""
         self._context = context
         self._queue = queue
         self._workers = workers
         self._wait = wait
+        self._number, self._pull = way or (0, queue.source.pull)
+        self._health = health or Health(context, queue)
         self._failures = 0
+        self._refusals = 0
         self._empty_at: int | None = None
 
     def step(self, now: float) -> float:
-        """Pull once."""
+        """Pull once; return when to come again."""
         board = self._context.board
         if not board.mode.takes_work:
             return now + IDLE
         if not self._workers.free(IDLE):
             return now
-        before, delivery = board.events, None
+        before = board.events
         try:
-            delivery = self._pull()
+            delivery = self._pull(min(self._wait, FIRST_AGAIN) if self._failures else self._wait)
         except Unavailable as error:
-            return now + self._failed(error)
-        finally:
-            if delivery is None:
-                self._workers.unused()
-        self._answered()
+            return self._context.clock.boottime() + self._failed(error)
+        self._failures = 0
+        self._health.answered(self._number)
         if delivery is None:
-            self._empty_at = before
-        else:
-            self._workers.take(self._queue, delivery)
-        return now
-
-    def _pull(self) -> Delivery | None:
-        """Return a delivery, if one comes and no pause came before it."""
-        delivery = self._queue.source.pull(self._wait)
-        if delivery is None or self._context.board.mode.takes_work:
-            return delivery
-        self._queue.source.release(Lease(delivery.sid, delivery.handle), 0.0)
-        return None
+            self._empty_at, self._refusals = before, 0
+            return now
+        self._empty_at = None
+        self._hand_on(delivery)
+        return self._context.clock.boottime() + self._look_away()
 
     def found_nothing_since(self, events: int) -> bool:
         """Say whether a pull that began after the board's event number `events` found nothing."""
         return self._empty_at is not None and self._empty_at >= events
 
+    def _hand_on(self, delivery: Delivery) -> None:
+        """Give the delivery to a worker, or back to the queue when there is none for it now."""
+        if self._context.leases.adopt(delivery.sid, delivery.handle):
+            return
+        ready = self._context.board.mode.takes_work
+        if not (ready and self._workers.take(self._queue, delivery, partial(self._worked, delivery.sid))):
+            self._give_back(delivery)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        lease = Lease(delivery.sid, delivery.handle)
+        try:
+            if self._context.board.mode.takes_work:
+                release(self._context, self._queue, lease, SURPLUS_DELAY)
+            else:
+                self._queue.source.release(lease, 0.0)
+        except Unavailable as error:
+            self._health.failed(self._number, str(error))  # it comes again when its lease ends
+
+    def _worked(self, sid: str) -> None:
+        refused = any(each.sid == sid for each in self._context.board.refused())
+        self._refusals = self._refusals + 1 if refused else 0
+
+    def _look_away(self) -> float:
+        return LOOK_AWAY * self._context.random() if self._refusals >= REFUSALS_IN_A_ROW else 0.0
+
     def _failed(self, error: Unavailable) -> float:
         self._failures += 1
-        if self._context.board.problem(f"queue {self._queue.name}", str(error)):
-            fields = {"event": "queue-unavailable", "queue": self._queue.name, "reason": str(error)}
-            log.warning("queue does not answer", extra=fields)
-        return self._context.back_off.delay(self._failures, self._context.random())
+        self._health.failed(self._number, str(error))
+        return min(LONGEST_PAUSE, self._context.back_off.delay(self._failures, self._context.random()))
 
-    def _answered(self) -> None:
-        self._failures = 0
-        if self._context.board.problem(f"queue {self._queue.name}", None):
-            log.info("queue answers again", extra={"event": "queue-available", "queue": self._queue.name})
+
+def pullers(context: Context, queue: Queue, workers: Workers, wait: float) -> list[Puller]:
+    """Return the loops of a queue: one for each way of getting deliveries. wait: see Puller."""
+    health = Health(context, queue)
+    wait = wait if queue.pull_wait is None else queue.pull_wait
+    ways = enumerate(queue.pulls or (queue.source.pull,))
+    return [Puller(context, queue, workers, wait, way, health) for way in ways]

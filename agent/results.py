@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from agent.errors import InvalidInput, StoreUnavailable
-from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Record, Submission
+from agent.model.records import Artifact, AttemptRecord, Burial, Cancel, Commit, HostRefusal, Record, Submission
 from agent.ports import RecordStore, Stored
 
 T = TypeVar("T", bound=Record)
@@ -141,6 +141,14 @@ class Results:
         found = (self._read(f"{sid}/refused/{name}", HostRefusal) for name in names)
         return tuple(refusal for refusal in found if refusal is not None)
 
+    def bury(self, sid: str, burial: Burial) -> bool:
+        """Record that a message, of whatever id, lies among the dead letters; False when that was recorded before."""
+        return self._create(_burial_key(sid), burial)
+
+    def burial(self, sid: str) -> Burial | None:
+        """Return why and since when a message is dead, or None."""
+        return self._read(_burial_key(sid), Burial)
+
     def artifact_key(self, sid: str, n: int, name: str) -> str:
         """Return the key of an artifact of an attempt, relative to the artifact root."""
         return f"{_attempt_key(sid, n)}/{name}"
@@ -170,6 +178,10 @@ class Results:
 
 def _attempt_key(sid: str, n: int) -> str:
     return f"{sid}/attempts/{n}"
+
+
+def _burial_key(sid: str) -> str:
+    return f"{sid if is_sid(sid) else key_part(sid)}/dead"
 
 
 def _decoded(key: str, stored: Stored, kind: type[T]) -> T:

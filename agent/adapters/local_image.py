@@ -14,7 +14,7 @@ from agent.process import Completed, run
 
 PROGRAMS = (
     *("sh", "cat", "cp", "cut", "date", "dd", "echo", "env", "expr", "false", "head", "id", "ls", "mkdir", "mv"),
-    *("printf", "pwd", "rm", "sed", "seq", "sha256sum", "sleep", "sort", "tail", "tr", "true", "uname", "wc"),
+    *("printf", "pwd", "rm", "sed", "seq", "setsid", "sha256sum", "sleep", "sort", "tail", "tr", "true", "uname", "wc"),
 )
 _DIRECTORIES = ("bin", "dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "var/tmp")
 # Apptainer binds the host's own over these; without them it warns.

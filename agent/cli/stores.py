@@ -11,7 +11,8 @@ from agent.wiring import Stores
 def client(config: Config, queue: Queue) -> Client:
     """Return the submitters' view of one queue."""
     stores = Stores(config)
-    return Client(queue.name, stores.records(queue), stores.results(queue), stores.artifacts)
+    submitter, dead_letters = stores.submitter(queue), stores.dead_letters(queue)
+    return Client(queue.name, submitter, dead_letters, stores.results(queue), stores.artifacts)
 
 
 def clients(config: Config, name: str | None = None) -> list[Client]:

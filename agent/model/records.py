@@ -7,6 +7,8 @@ Keys, below the results store's root (`sid` is the submission id, `n` counts att
     <sid>/commit              the one result; created once, never changed
     <sid>/cancel              somebody wants the job to end
     <sid>/refused/<host>      why a host cannot run the job
+    <sid>/dead                why nobody can run it, where its queue keeps dead letters elsewhere
+
 Artifacts of attempt n lie below <sid>/attempts/<n>/ in the artifact store that goes with the results store.
 """
 
@@ -128,3 +130,11 @@ class HostRefusal(Record, frozen=True):
     host: str
     at: float
     refusals: tuple[Refusal, ...]
+
+
+class Burial(Record, frozen=True):
+    """Why a message lies among the dead letters, and since when (seconds since the epoch)."""
+
+    reason: str
+    host: str
+    at: float

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from agent.claims import pending
 from agent.client import Client, JobView, job_view
+from agent.deadletters import StoreDeadLetters
 from agent.errors import ArtifactMismatch, JobError, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Commit, HostRefusal, Outcome, Submission
 from agent.model.verdict import Reason, Refusal
+from agent.submitting import StoreSubmitter
 
 from tests.worlds import IMAGE, QUEUE, World, world
 
@@ -28,7 +30,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.fixture
 def client(made: World) -> Client:
-    return Client(QUEUE, made.stores.records, made.results, made.stores.artifacts)
+    records = made.stores.records
+    submitter, dead_letters = StoreSubmitter(records, made.results), StoreDeadLetters(records, made.clock)
+    return Client(QUEUE, submitter, dead_letters, made.results, made.stores.artifacts)
 
 
 def job(script: str = "true", **keys: object) -> Job:

@@ -11,11 +11,11 @@ from agent.context import Queue
 from agent.errors import StoreUnavailable
 from agent.model.records import Outcome
 from agent.ports import Delivery, Lease
-from agent.pulling import Puller, Workers
+from agent.pulling import LONGEST_PAUSE, LOOK_AWAY, REFUSALS_IN_A_ROW, Puller, Workers, pullers
 
 from tests.fakes import FakeDeadLetters, FakeQueue
 from tests.waiting import wait_until
-from tests.worlds import BACK_OFF, RANDOM, World, world
+from tests.worlds import RANDOM, World, world
 
 WAIT = 0.005
 WAIT_FOR_GO = "echo up; while [ ! -e go ]; do sleep 0.02; done"
@@ -123,10 +123,9 @@ def test_a_queue_that_is_down_is_asked_with_growing_pauses_and_told_once(
     puller, workers = puller_of(made)
     made.stores.records.down = True
     pauses = [step(made, puller) for _ in range(3)]
-    assert pauses == pytest.approx([BACK_OFF.delay(failures, RANDOM) for failures in (1, 2, 3)])
+    assert pauses == [LONGEST_PAUSE] * 3
     assert list(made.context.board.problems()) == ["queue lab"]
     assert workers.free(0), "no worker is kept by it"
-    workers.unused()
     made.stores.records.down = False
     made.submit()
     made.clock.advance(60)
@@ -136,7 +135,7 @@ def test_a_queue_that_is_down_is_asked_with_growing_pauses_and_told_once(
     told = [event for record in caplog.records if (event := getattr(record, "event", "")).startswith("queue-")]
     assert told == ["queue-unavailable", "queue-available"]
     made.stores.records.down = True
-    assert step(made, puller) == pytest.approx(BACK_OFF.delay(1, RANDOM))
+    assert step(made, puller) == LONGEST_PAUSE
 
 
 def test_a_look_that_found_nothing_is_known_until_something_happens(made: World) -> None:
@@ -166,7 +165,7 @@ def test_an_attempt_of_an_earlier_agent_needs_no_free_worker(made: World) -> Non
     made.tell(sid, "go")
     workers.join()
     assert made.commit(sid).outcome is Outcome.SUCCEEDED
-    assert not workers.free(0), "following it took no slot and gives none back"
+    assert workers.free(0)
 
 
 def test_a_worker_that_trips_a_bug_is_free_again(made: World) -> None:
@@ -236,3 +235,75 @@ class ReleaseFails:
     def release(self, lease: Lease, delay: float) -> None:
         self.asked.set()
         raise StoreUnavailable("no answer")
+
+
+def lanes_of(made: World, workers: Workers) -> list[Puller]:
+    """Two loops over one queue, as two lanes have them."""
+    pull = made.queue.source.pull
+    return pullers(made.context, replace(made.queue, pulls=(pull, pull)), workers, WAIT)
+
+
+def test_what_arrives_when_the_last_worker_is_taken_goes_back_to_the_queue(made: World) -> None:
+    workers = Workers(made.context, 1)
+    first, second = made.submit(WAIT_FOR_GO), made.submit()
+    delivered = made.queue.source.pull(WAIT)
+    assert delivered is not None
+
+    def pull(timeout: float) -> Delivery | None:
+        assert workers.take(made.queue, delivered)
+        return made.queue.source.pull(timeout)
+
+    (puller,) = pullers(made.context, replace(made.queue, pulls=(pull,)), workers, WAIT)
+    assert step(made, puller) == 0.0
+    made.wait_for_log(first, "up")
+    assert made.attempts(second) == []
+    made.tell(first, "go")
+    workers.join()
+    made.clock.advance(10)
+    step(made, lanes_of(made, workers)[0])
+    workers.join()
+    assert made.commit(second).outcome is Outcome.SUCCEEDED
+
+
+def test_a_blocked_pull_occupies_no_worker(made: World) -> None:
+    workers = Workers(made.context, 1)
+    seen: list[bool] = []
+
+    def pull(timeout: float) -> None:
+        seen.append(workers.free(0))
+
+    for puller in pullers(made.context, replace(made.queue, pulls=(pull, pull)), workers, WAIT):
+        step(made, puller)
+    assert seen == [True, True]
+
+
+def test_lanes_that_suffer_the_same_outage_say_so_once(made: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    lanes = lanes_of(made, Workers(made.context, 1))
+    made.stores.records.down = True
+    for puller in lanes * 2:
+        step(made, puller)
+    assert list(made.context.board.problems()) == ["queue lab"]
+    made.stores.records.down = False
+    made.clock.advance(60)
+    step(made, lanes[0])
+    assert made.context.board.problems() != {}, "the other lane has not answered yet"
+    step(made, lanes[1])
+    assert made.context.board.problems() == {}
+    told = [event for record in caplog.records if (event := getattr(record, "event", "")).startswith("queue-")]
+    assert told == ["queue-unavailable", "queue-available"]
+
+
+def test_a_lane_looks_away_after_many_refusals_in_a_row(made: World) -> None:
+    workers = Workers(made.context, 1)
+    (puller,) = pullers(made.context, made.queue, workers, WAIT)
+    pauses = []
+    for _ in range(REFUSALS_IN_A_ROW + 1):
+        made.submit(requires={"memory": "64TiB"})
+        made.clock.advance(10)
+        pauses.append(step(made, puller))
+        workers.join()
+    assert pauses[: REFUSALS_IN_A_ROW - 1] == [0.0] * (REFUSALS_IN_A_ROW - 1)
+    made.submit(requires={"memory": "64TiB"})
+    made.clock.advance(10)
+    assert step(made, puller) == pytest.approx(LOOK_AWAY * RANDOM)

@@ -1,0 +1,46 @@
+"""Everything of one queue on Pub/Sub, over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.adapters.pubsub.admin import PubSubAdmin
+from agent.adapters.pubsub.connection import Connection
+from agent.adapters.pubsub.lane import PubSubLane
+from agent.adapters.pubsub.sending import PubSubDeadLetters, PubSubSubmitter
+from agent.ports import Clock
+from agent.pubsub_plan import EMULATOR_RETENTION_DAYS, LANES, PLAIN, RETENTION_DAYS, Place, plan
+from agent.results import Results
+
+
+class PubSubQueue:
+    """Makes the parts of the queue called `name`."""
+
+    def __init__(self, name: str, place: Place, connection: Connection, results: Results, clock: Clock) -> None:
+        self._name = name
+        self._place = place
+        self._connection = connection
+        self._results = results
+        self._clock = clock
+
+    def lanes(self, names: Iterable[str], lease: float) -> tuple[PubSubLane, ...]:
+        """Return one source for each lane; ("*",) = all there are. A plain queue is one, whatever the names."""
+        known = LANES if tuple(names) == ("*",) else tuple(names)
+        return tuple(self._lane(each, lease) for each in ((PLAIN,) if self._place.plain else known))
+
+    def _lane(self, lane: str, lease: float) -> PubSubLane:
+        parts = (self._connection, self._results, self._clock)
+        return PubSubLane(self._name, self._place, lane, *parts, lease=lease)
+
+    def submitter(self) -> PubSubSubmitter:
+        """Return where jobs are submitted."""
+        return PubSubSubmitter(self._name, self._place, self._connection, self._results)
+
+    def dead_letters(self) -> PubSubDeadLetters:
+        """Return where messages go that nobody can run."""
+        return PubSubDeadLetters(self._place, self._connection, self._results, self._clock)
+
+    def admin(self, lanes: Iterable[str]) -> PubSubAdmin:
+        """Return what makes the queue with these lanes."""
+        days = EMULATOR_RETENTION_DAYS if self._connection.is_emulator else RETENTION_DAYS
+        return PubSubAdmin(plan(self._place, lanes, days), self._connection)

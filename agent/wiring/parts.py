@@ -1,0 +1,293 @@
+"""One agent, put together: each part made once, when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.adapters.apptainer import ApptainerRuntime
+from agent.adapters.clock import SystemClock
+from agent.adapters.locks import lock_host, lock_state_dir
+from agent.adapters.logged import LogAdvertiser
+from agent.board import Board
+from agent.canary import Canary, run_canary
+from agent.claims import StoreQueue
+from agent.config import Config, Queue
+from agent.context import Context
+from agent.context import Queue as QueueParts
+from agent.control.desk import Desk
+from agent.control.protocol import SOCKET
+from agent.control.server import Server
+from agent.daemon import Daemon, Settings
+from agent.deadletters import StoreDeadLetters
+from agent.errors import ConfigError, Unavailable
+from agent.lanes import lanes_served
+from agent.leases import Leases
+from agent.ledger import Ledger
+from agent.model.capabilities import Capabilities
+from agent.modes import load_mode, save_mode
+from agent.policy import BackOff
+from agent.ports import (
+    Advertiser,
+    Bell,
+)
+from agent.presence import Presence
+from agent.pubsub_plan import PLAIN, is_pubsub
+
+if TYPE_CHECKING:
+    from agent.adapters.mqtt import MqttConnection
+from agent.wiring.host import (
+    build_canary_image,
+    free_disk,
+    match_policy,
+    prepare_state_dir,
+    probe,
+    runtime_path,
+    secret_reader,
+    share_of,
+)
+from agent.wiring.stores import Stores, broker_of
+
+UNTIL_EMPTY_LOOK = 0.5
+# Seconds that one pull from a server may block; one that somebody waits for ends as soon as a lane looks empty.
+PULL = 30.0
+UNTIL_EMPTY_PULL = 2.0
+# The longest that one pull of a store queue blocks: the queue itself remembers when its next look is due.
+LONGEST_PULL = 2.0
+
+
+class Parts:
+    """The parts of one agent, each made once, when it is first needed."""
+
+    def __init__(self, config: Config, *, until_empty: bool = False, service: bool = False) -> None:
+        """until_empty: end when nothing is left to run here; service: leave running jobs to the next agent."""
+        self.config = config
+        self.until_empty = until_empty
+        self.service = service
+        self.stop = threading.Event()
+        self.stores = Stores(config, self.stop)
+        self.clock = SystemClock()
+
+    @cached_property
+    def profile(self) -> Capabilities:
+        """What this host was when the agent started."""
+        return probe(self.config)
+
+    @cached_property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that this host serves."""
+        return lanes_served(self.profile, self.config.runtime.emulate)
+
+    @cached_property
+    def board(self) -> Board:
+        """The shared state."""
+        return Board(lambda mode: save_mode(self.config.state_dir, mode))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The share of this host and who has what of it."""
+        return Ledger(share_of(self.config, self.profile), lambda: free_disk(self.config))
+
+    @cached_property
+    def runtime(self) -> ApptainerRuntime:
+        """The container runtime."""
+        return ApptainerRuntime(self.config.state_dir, lambda: runtime_path(self.config))
+
+    @cached_property
+    def _instance(self) -> str:
+        """The name of this life of the agent: for people the machine, for programs something never used before."""
+        return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+    @cached_property
+    def mqtt(self) -> MqttConnection | None:
+        """The one connection to the broker, None when none is configured."""
+        broker = broker_of(self.config)
+        if broker is None:
+            return None
+        from agent.adapters.mqtt import MqttConnection, offline
+
+        host, instance = self._host_id(), self._instance
+        return MqttConnection(
+            broker,
+            f"{host}-{instance}",
+            will=offline(host, instance, "the agent vanished"),
+            report=lambda problem: self.board.problem("broker", problem),
+        )
+
+    @cached_property
+    def advertiser(self) -> Advertiser:
+        """Who tells others of this host: the broker, else the log."""
+        if self.mqtt is None:
+            return LogAdvertiser()
+        from agent.adapters.mqtt import MqttAdvertiser
+
+        return MqttAdvertiser(
+            self.mqtt,
+            self._host_id(),
+            self._instance,
+            self.clock,
+            report=lambda problem: self.board.problem("host-id", problem),
+        )
+
+    def _bell(self, queue: Queue) -> Bell | None:
+        if self.mqtt is None:
+            return None
+        from agent.adapters.mqtt import MqttBell
+
+        return MqttBell(self.mqtt, queue.name)
+
+    @cached_property
+    def presence(self) -> Presence:
+        """What others are told."""
+        return Presence(
+            self.profile,
+            lambda: probe(self.config, self.stores.problems()),
+            lambda profile: share_of(self.config, profile),
+            self.advertiser,
+            self.board,
+            self.ledger,
+            self.lanes,
+            self.config.agent.reprobe_every,
+        )
+
+    @cached_property
+    def context(self) -> Context:
+        """What the workers have in their hands."""
+        from agent.adapters.journal import SqliteJournal
+
+        config = self.config
+        return Context(
+            host_id=self._host_id(),
+            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            state_dir=config.state_dir,
+            clock=self.clock,
+            queues={queue.name: self._queue(queue) for queue in config.queues},
+            artifacts=self.stores.artifacts,
+            images=self.stores.images,
+            runtime=self.runtime,
+            journal=SqliteJournal(config.state_dir / "journal.sqlite"),
+            ledger=self.ledger,
+            leases=Leases(self.lease_every, self._stop_job),
+            board=self.board,
+            policy=match_policy(config),
+            back_off=BackOff(config.retry.first, config.retry.max),
+            secret_value=secret_reader(config, os.environ),
+            profile=self.presence.profile,
+            detaching=threading.Event(),
+        )
+
+    def _host_id(self) -> str:
+        if self.profile.host.id is None:
+            raise ConfigError("agent.id: this host has no machine id to make one from", hint="set agent.id")
+        return self.profile.host.id
+
+    @property
+    def lease_every(self) -> float:
+        """Seconds between two renewals of all leases: a third of the shortest one."""
+        return min(queue.lease for queue in self.config.queues) / 3
+
+    def _queue(self, queue: Queue) -> QueueParts:
+        return self._pubsub_queue(queue) if is_pubsub(queue.url) else self._store_queue(queue)
+
+    def _pubsub_queue(self, queue: Queue) -> QueueParts:
+        parts = self.stores.pubsub(queue)
+        lanes = parts.lanes(queue.lanes or (*self.lanes, PLAIN), queue.lease)
+        return QueueParts(
+            queue.name,
+            lanes[0],
+            self.stores.results(queue),
+            parts.dead_letters(),
+            queue.lease,
+            pulls=tuple(lane.pull for lane in lanes),
+            pull_wait=UNTIL_EMPTY_PULL if self.until_empty else PULL,
+            shares_delays=True,
+        )
+
+    def _store_queue(self, queue: Queue) -> QueueParts:
+        records, results = self.stores.records(queue), self.stores.results(queue)
+        source = StoreQueue(
+            queue.name,
+            records,
+            results,
+            queue.lanes or self.lanes,
+            lease=queue.lease,
+            look_every=self._look_every(queue),
+            clock=self.clock,
+            stopping=self.stop,
+            bell=self._bell(queue),
+        )
+        return QueueParts(queue.name, source, results, StoreDeadLetters(records, self.clock), queue.lease)
+
+    def _build_canary_image(self, target: Path) -> None:
+        build_canary_image(self.config, target)
+
+    def _look_every(self, queue: Queue) -> float:
+        """Somebody waits for an agent that runs until the queue is empty."""
+        every = self.config.look_every(queue)
+        return min(every, UNTIL_EMPTY_LOOK) if self.until_empty else every
+
+    def _stop_job(self, sid: str, why: str) -> None:
+        live = self.board.find(sid)
+        if live is not None:
+            self.board.ask_stop(live.attempt.id, why)
+
+    def test_stores(self) -> None:
+        """Find out what the servers promise; nobody waits for those that do not answer."""
+        self.stores.found_problem = self.presence.look_again
+        threading.Thread(target=self.stores.test, name="store-test", daemon=True).start()
+
+    def _server(self, desk: Desk) -> Server:
+        try:
+            return Server(self.config.state_dir, desk.handle)
+        except OSError as error:
+            place = self.config.state_dir / SOCKET
+            raise Unavailable(f"{place}: {error.strerror}; remove what lies there, or use --state-dir") from None
+
+    def daemon(self) -> Daemon:
+        """Return the agent, ready to run. Raises Unavailable when its socket cannot be made."""
+        settings = Settings(
+            workers=self.config.agent.workers or max(1, int(self.ledger.share.cpus)),
+            # Until the queue is empty, long enough for one look, so that a pull that finds nothing has looked.
+            pull_wait=min(LONGEST_PULL, max(map(self._look_every, self.config.queues))) + 0.1,
+            until_empty=self.until_empty,
+            detach=self.service,
+        )
+        desk = Desk(self.context, self.lanes, self.stop)
+        return Daemon(
+            self.context,
+            settings,
+            server=self._server(desk),
+            presence=self.presence,
+            canary=Canary(
+                self.context, lambda: run_canary(self.runtime, self.config.state_dir, self._build_canary_image)
+            ),
+            end_containers=self.runtime.end,
+            stop=self.stop,
+            mode=load_mode(self.config.state_dir),
+        )
+
+
+def run_agent(config: Config, *, until_empty: bool = False, service: bool = False) -> int:
+    """Run the agent on this host until it is stopped; return its exit code."""
+    prepare_state_dir(config)
+    with ExitStack() as locks:
+        locks.enter_context(lock_state_dir(config.state_dir))
+        if config.resources.cpus is None or config.resources.memory is None:
+            locks.enter_context(lock_host())
+        parts = Parts(config, until_empty=until_empty, service=service)
+        daemon = parts.daemon()
+        parts.test_stores()
+        daemon.handle_signals()
+        if parts.mqtt is not None:
+            parts.mqtt.start()
+        code = daemon.run()
+        # Not when the agent ends by an error: then the broker sends its last will.
+        if parts.mqtt is not None:
+            parts.mqtt.close()
+        return code
