@@ -28,6 +28,16 @@ demo: env ## run the demonstration on this machine
 	@packaging/install-apptainer.sh
 	$(bin)/edge-agent demo --dir .demo
 
+.PHONY: lab
+lab: env ## bring up the offline lab on this machine and run a job through it
+	@packaging/install-apptainer.sh
+	programs=$$(packaging/install-lab.sh)
+	deploy/lab/try.sh .lab "$$programs"
+
+.PHONY: lab-down
+lab-down: ## stop the servers of the lab; jobs and results stay in .lab
+	@$(bin)/edge-agent lab down --dir .lab
+
 .PHONY: check
 check: dev ## lint, types, import rules and unit tests: seconds
 	@$(bin)/ruff check --quiet .
