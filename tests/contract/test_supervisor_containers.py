@@ -14,10 +14,10 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from agent.adapters.local_image import build_image
 from agent.supervisor import processes
 from agent.supervisor.client import Lost
 
-from tests.images import build_tiny_image
 from tests.supervision import LONG, Supervision, copy_of_the_package, kill, named, session_of, wrapper
 from tests.waiting import wait_until
 
@@ -30,7 +30,10 @@ def image() -> Iterator[Path]:
     """Below /tmp and readable, since the user without rights must reach it."""
     folder = Path(tempfile.mkdtemp(prefix="edge-agent-images-"))
     folder.chmod(0o755)
-    yield build_tiny_image(folder)
+    target = folder / "tiny.sif"
+    build_image(target, "apptainer")
+    target.chmod(0o644)
+    yield target
     shutil.rmtree(folder)
 
 

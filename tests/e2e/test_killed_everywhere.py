@@ -38,6 +38,11 @@ SUCCESS = (
 GIVEN_BACK = (("results.update", 1), ("source.release", 1), ("runtime.remove", 1), ("journal.remove", 1))
 
 
+def moments(calls: tuple[tuple[str, int], ...]) -> list[tuple[str, int, str]]:
+    """Return when to die: before the first call, and after each; before a later one is after the one before it."""
+    return [(*calls[0], "before"), *((*call, "after") for call in calls)]
+
+
 def die(site: Site, call: str, number: int, when: str) -> None:
     """Run an agent that dies at the call."""
     argv = [sys.executable, "-m", "tests.e2e.mortal", str(site.config), call, str(number), when]
@@ -55,8 +60,7 @@ def assert_ended_once(site: Site, sid: str, state: str) -> None:
     wait_until(lambda: site.leftovers() == [], 10, "nothing is left of the job")
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("call", "number"), SUCCESS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("call", "number", "when"), moments(SUCCESS), ids=str)
 def test_killed_agent_leaves_a_job_that_the_next_agent_ends(
     site: Site, published: str, call: str, number: int, when: str
 ) -> None:
@@ -68,8 +72,7 @@ def test_killed_agent_leaves_a_job_that_the_next_agent_ends(
     assert Path(published.removeprefix("file://")).read_text() == "ran\n"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("call", "number"), GIVEN_BACK, ids=lambda value: str(value))
+@pytest.mark.parametrize(("call", "number", "when"), moments(GIVEN_BACK), ids=str)
 def test_killed_agent_does_not_use_up_another_retry(site: Site, call: str, number: int, when: str) -> None:
     sid = site.submit("exit 3", retries=1, outputs=[])
     die(site, call, number, when)

@@ -160,14 +160,14 @@ def test_a_container_that_runs_leaves_nothing_and_the_image_is_built_once(made: 
         build(place)
 
     for _ in range(2):
-        run_canary(made.context, counted)
+        run_canary(made.context.runtime, made.state_dir, counted)
     assert built == [made.state_dir / "canary.sif"]
     assert list((made.state_dir / "attempts").iterdir()) == []
 
 
 def test_a_container_that_does_not_run_is_told_and_leaves_nothing(made: World) -> None:
     with pytest.raises(HostFault, match="the canary container ended as exited: it printed nothing"):
-        run_canary(made.context, lambda place: None)  # there is no image then
+        run_canary(made.context.runtime, made.state_dir, lambda place: None)  # there is no image then
     assert list((made.state_dir / "attempts").iterdir()) == []
 
 
@@ -176,10 +176,10 @@ def test_an_image_that_cannot_be_built_is_told(made: World) -> None:
         raise RuntimeUnavailable("mksquashfs is missing")
 
     with pytest.raises(RuntimeUnavailable, match="mksquashfs"):
-        run_canary(made.context, fail)
+        run_canary(made.context.runtime, made.state_dir, fail)
 
 
 def test_a_state_directory_that_is_full_or_broken_is_told(made: World) -> None:
     (made.state_dir / "attempts").touch()
     with pytest.raises(HostFault, match=r"the canary's directory .*: Not a directory"):
-        run_canary(made.context, build)
+        run_canary(made.context.runtime, made.state_dir, build)

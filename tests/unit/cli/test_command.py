@@ -82,12 +82,12 @@ def test_an_unknown_option_is_wrong_use() -> None:
 
 def test_an_error_is_one_line_with_its_exit_code_and_without_secrets(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
-    file.write_text('[[queues]]\nname = "a"\nurl = "s3://me:hunter2@host/b"\n')
+    file.write_text('[[queues]]\nname = "a"\nurl = "kafka://me:hunter2@host/b"\n')
     done = _run("--config", str(file), "config", "show")
     assert done.returncode == 2
     assert done.stderr.decode().splitlines() == [
-        f'edge-agent: {file}:3: queues[0].url = "s3://***@host/b": scheme "s3" is not known '
-        "(known: file, or a plain absolute path)"
+        f'edge-agent: {file}:3: queues[0].url = "kafka://***@host/b": scheme "kafka" is not known '
+        "(known: file, s3, a queue's pubsub, or a plain absolute path)"
     ]
 
 
