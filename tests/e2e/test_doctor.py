@@ -185,7 +185,7 @@ def test_a_queue_on_pubsub_whose_parts_are_missing(site: Site, emulator: Emulato
     site.config.write_text(f'{site.config.read_text()}\n[pubsub]\nendpoint = "{emulator.endpoint}"\n')
     told = wrong(site)
     assert list(told) == ["queue work"]
-    assert f"topic {topic} in project {PROJECT}: does not exist" in told["queue work"]
+    assert f"topic {topic}-dead in project {PROJECT}: does not exist" in told["queue work"]
     assert "queue init" in told["queue work"]
     site.call("queue", "init", "--lanes", "arm64-none")
     assert f"subscription {topic}.any-none in project {PROJECT}: does not exist" in wrong(site)["queue work"]

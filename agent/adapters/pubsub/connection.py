@@ -65,6 +65,13 @@ class _Stubs(NamedTuple):
     publisher: Any
 
 
+class _Unheard(NamedTuple):
+    """A call whose answer nobody waits for. A call that nobody refers to is cancelled."""
+
+    call: Any
+    answered: threading.Event
+
+
 class Connection:
     """The calls. All raise Unavailable; blocked pulls end with None when `stopping` is set."""
 
@@ -77,7 +84,7 @@ class Connection:
         self._stopping = stopping or threading.Event()
         self._lock = threading.Lock()
         self._pulls: set[Any] = set()
-        self._unheard: set[Any] = set()
+        self._unheard: dict[str, _Unheard] = {}
         self._watched = False
         self.server = self._emulator or HOST
 
@@ -153,6 +160,7 @@ class Connection:
 
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
         """Hold messages for `seconds` more; nothing happens to those whose ack id is not valid any more."""
+        self._hear(ack_ids)
         if not self._extend(subscription, ack_ids, seconds) and len(ack_ids) > 1:
             # One unknown ack id makes the server refuse the whole batch.
             for ack_id in ack_ids:
@@ -166,14 +174,25 @@ class Connection:
         """Ask for `extend` without waiting for the answer."""
         start = self._made().subscriber.modify_ack_deadline.future
         request = _deadline(subscription, [ack_id], seconds)
-        call = start(request, timeout=CALL_TIMEOUT, metadata=_routing("subscription", subscription))
+        unheard = _Unheard(
+            start(request, timeout=CALL_TIMEOUT, metadata=_routing("subscription", subscription)), threading.Event()
+        )
         with self._lock:
-            self._unheard.add(call)  # a call that nobody refers to is cancelled
-        call.add_done_callback(self._heard)
+            self._unheard[ack_id] = unheard
+        unheard.call.add_done_callback(lambda _: self._heard(ack_id, unheard))
 
-    def _heard(self, call: Any) -> None:
+    def _heard(self, ack_id: str, unheard: _Unheard) -> None:
+        unheard.answered.set()
         with self._lock:
-            self._unheard.discard(call)
+            if self._unheard.get(ack_id) is unheard:
+                del self._unheard[ack_id]
+
+    def _hear(self, ack_ids: Sequence[str]) -> None:
+        """Wait for what was asked about these messages before: the server might do it after what comes now."""
+        with self._lock:
+            unheard = [self._unheard[ack_id] for ack_id in ack_ids if ack_id in self._unheard]
+        for each in unheard:
+            each.answered.wait(CALL_TIMEOUT)
 
     def _tolerant(self, method: Callable[..., Any], request: Any, subscription: str) -> bool:
         """Make a call about ack ids; False when the server does not know one of them."""
