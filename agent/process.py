@@ -45,8 +45,7 @@ def run(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]} cannot be started: {error.strerror}") from None
-    with child:
-        out, err = _finish(child, timeout, stdin)
+    out, err = _finish(child, timeout, stdin)
     return Completed(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
@@ -65,10 +64,13 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     try:
         child.communicate(timeout=_LAST_WORDS)
     except subprocess.TimeoutExpired:
-        # A grandchild that left the group keeps the pipes open; nobody reads them any more.
+        # A grandchild that left the group keeps the pipes open, or a driver holds the child in the kernel, where no
+        # signal reaches it. Nobody reads and nobody waits any more.
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
+        if child.poll() is None:
+            child.returncode = -signal.SIGKILL
 
 
 def _name(args: object) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.errors import Unavailable
 from agent.probes.host import QUERIES, parse_cpu_list
+from agent.probes.nvml import CRASHED
 from agent.process import run
 
 _MOST_BYTES = 4 * 1024**2  # no file that a probe reads comes near it; a FIFO or a log in its place must not fill memory
 _CHUNK = 64 * 1024
 _RUNTIMES = ("apptainer", "singularity")
 _RUNTIME_TIMEOUT = 10.0
+_TOOL_TIMEOUT = 2.0
+_NVML_TIMEOUT = 10.0  # a busy driver takes seconds, on a Thor even an idle one
+_WSL_LIBRARIES = "/usr/lib/wsl/lib"
+_GPU_NODES = ("nvidia*", "nvidia-caps/*", "nvhost-*", "nvmap", "nvgpu/*/*", "dxg")
 
 
 class _Files:
@@ -67,8 +73,18 @@ def _ask(queries: dict[str, Callable[[], Any]], name: str) -> Any:
 class LiveHost(_Files):
     """This machine. `state_dir` is where storage is looked at; `runtime` replaces the search on PATH."""
 
-    def __init__(self, root: Path = Path("/"), *, state_dir: Path, runtime: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        *,
+        state_dir: Path,
+        runtime: Path | None = None,
+        nvml: Sequence[str] = (sys.executable, "-m", "agent.nvml"),
+        nvml_timeout: float = _NVML_TIMEOUT,
+    ) -> None:
         super().__init__(root)
+        self._nvml_command = nvml
+        self._nvml_timeout = nvml_timeout
         self._state_dir = state_dir
         self._runtime = runtime
         self._answered: dict[tuple[str, int], str] = {}
@@ -79,12 +95,24 @@ class LiveHost(_Files):
             "affinity": lambda: tuple(sorted(os.sched_getaffinity(0))),
             "page-size": lambda: os.sysconf("SC_PAGE_SIZE"),
             "statvfs": lambda: _file_system(state_dir),
+            "dev-nodes": lambda: _gpu_nodes(root),
+            "nvml": self._nvml,
+            "nvpmodel": lambda: _printed("nvpmodel", "-q"),
+            "throttled": lambda: _printed("vcgencmd", "get_throttled"),
             "runtime-version": self._runtime_version,
         }
 
     def query(self, name: str) -> Any:
         """See ports.Host."""
         return _ask(self._queries, name)
+
+    def _nvml(self) -> dict[str, Any]:
+        """Return what NVML answers, asked in a child: a driver that hangs or crashes takes only that along."""
+        try:
+            done = run(self._nvml_command, self._nvml_timeout, _nvml_environment())
+        except Unavailable:
+            return {"init": "Timeout"}
+        return _table(done.out) or {"init": CRASHED}
 
     def _runtime_version(self) -> str:
         program = find_runtime(self._runtime)
@@ -104,6 +132,38 @@ def find_runtime(configured: Path | None = None) -> str | None:
     """Return the path of the container runtime: the configured one, else Apptainer or Singularity on PATH."""
     names = _RUNTIMES if configured is None else (str(configured),)
     return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _nvml_environment() -> dict[str, str]:
+    """Return this process's environment; on WSL 2 Windows' own library comes before a stub that a package installed."""
+    searched = os.environ.get("LD_LIBRARY_PATH")
+    if Path(_WSL_LIBRARIES).is_dir():
+        searched = f"{_WSL_LIBRARIES}:{searched}" if searched else _WSL_LIBRARIES
+    chosen = {"LD_LIBRARY_PATH": searched} if searched else {}
+    return {**os.environ, **chosen, "PYTHONSAFEPATH": "1"}
+
+
+def _table(text: str) -> dict[str, Any] | None:
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return table if isinstance(table, dict) else None
+
+
+def _gpu_nodes(root: Path) -> tuple[str, ...]:
+    device_folder = root / "dev"
+    found = (node for pattern in _GPU_NODES for node in device_folder.glob(pattern))
+    return tuple(sorted(f"/{node.relative_to(root)}" for node in found))
+
+
+def _printed(program: str, *arguments: str) -> str | None:
+    """Return what a vendor's tool prints; None where there is no such tool, or it does not end in time."""
+    path = shutil.which(program)
+    try:
+        return run([path, *arguments], _TOOL_TIMEOUT).out if path else None
+    except Unavailable:
+        return None
 
 
 def _own_elf() -> bytes | None:
@@ -136,6 +196,10 @@ class RecordedHost(_Files):
             "long-bit": lambda: _number(self._command("getconf-LONG_BIT")),
             "affinity": lambda: _affinity(self.read("/proc/self/status")),
             "page-size": lambda: _number(self._command("getconf-PAGESIZE")),
+            "dev-nodes": lambda: _lines(self.read("/_dev_list.txt")),
+            "nvml": lambda: _table((self.read("/_nvml.json") or b"").decode(errors="replace")),
+            "nvpmodel": lambda: self._command("nvpmodel-q"),
+            "throttled": lambda: self._command("vcgencmd-get_throttled"),
             "runtime-version": lambda: self._command("apptainer-version") or self._command("singularity-version"),
         }
 
@@ -157,6 +221,10 @@ def _machine(uname: str | None) -> str | None:
 def _release(uname: str | None) -> str | None:
     words = (uname or "").split()
     return words[2] if len(words) > 3 else None
+
+
+def _lines(content: bytes | None) -> tuple[str, ...] | None:
+    return None if content is None else tuple(content.decode(errors="replace").split())
 
 
 def _affinity(status: bytes | None) -> tuple[int, ...] | None:

@@ -64,6 +64,16 @@ def _shown(key: str, value: Any) -> str:
         return show_size(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        return "; ".join(map(_device, value))
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return str(value)
+
+
+def _device(device: dict[str, Any]) -> str:
+    """Return a GPU or another accelerator in a few words; what is wrong with it is among them."""
+    name = device.get("name") or device.get("pci") or device.get("path") or "unknown"
+    memory = device.get("memory_bytes")
+    wrong = device.get("reason")
+    return f"{name}" + (f", {show_size(memory)}" if memory else "") + (f" ({wrong})" if wrong else "")

@@ -56,7 +56,9 @@ def check_accelerator(case: Case) -> Iterable[Check]:
         return
     has = has_jetson(case.host) or (accel == "nvidia" and has_nvidia(case.host))
     wanted = "a Jetson" if accel == "jetson" else "an NVIDIA GPU that can be used"
-    if has:
+    if has and not case.share.gpus:
+        yield never(Reason.ACCELERATOR, wanted, "none in the agent's share", "submit to hosts that give out theirs")
+    elif has:
         yield met(Reason.ACCELERATOR, wanted, "present")
     else:
         reasons = unique(gpu.reason for gpu in case.host.gpus or () if gpu.reason)

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from agent.model.capabilities import Capabilities, Facts, Problem
 from agent.ports import Host
-from agent.probes import cpu, emulation, identity, memory, runtime, storage
-from agent.probes.host import ProbeProblem
+from agent.probes import (
+    accelerators,
+    board,
+    cpu,
+    emulation,
+    gpu,
+    health,
+    identity,
+    jetson,
+    memory,
+    nvml,
+    runtime,
+    storage,
+)
+from agent.probes.host import AskedOnce, ProbeProblem
 
 # (name, part of the profile, probe); two probes of one part fill different fields of it.
-PROBES: tuple[tuple[str, str, Callable[[Host], Facts]], ...] = (
+PROBES: tuple[tuple[str, str, Callable[[Host], Any]], ...] = (
     ("host", "host", identity.probe),
+    ("board", "host", board.probe),
     ("cpu", "cpu", cpu.probe),
     ("memory", "memory", memory.probe),
+    ("gpus", "gpus", gpu.probe),
+    ("gpu-memory", "memory", gpu.probe_memory),
+    ("cuda", "cuda", nvml.probe),
+    ("jetson", "jetson", jetson.probe),
+    ("jetson-cuda", "cuda", jetson.cuda),
+    ("accelerators", "accelerators", accelerators.probe),
     ("storage", "storage", storage.probe),
     ("emulation", "runtime", emulation.probe),
     ("runtime", "runtime", runtime.probe),
+    ("health", "health", health.probe),
 )
 _REPORT = "report this as a bug, with what `edge-agent probe --json` prints"
 _SET_ID = "run systemd-machine-id-setup, or set id under [agent] in the configuration"
@@ -34,6 +56,7 @@ def probe_host(
 
     `host_id` replaces the id made from the machine id; `problems` are shown before those found here.
     """
+    host = AskedOnce(host)
     profile = Capabilities(labels=dict(labels or {}), problems=tuple(problems))
     for name, section, probe in PROBES:
         try:
@@ -46,7 +69,10 @@ def probe_host(
     return _identified(profile, host_id)
 
 
-def _merged(profile: Capabilities, section: str, part: Facts) -> Capabilities:
+def _merged(profile: Capabilities, section: str, part: Any) -> Capabilities:
+    """Return the profile with `part`: facts are added to those there, anything else (lists, None) replaces it."""
+    if not isinstance(getattr(profile, section), Facts):
+        return msgspec.structs.replace(profile, **{section: part})
     known = {name: value for name, value in msgspec.structs.asdict(part).items() if value is not None}
     merged = msgspec.structs.replace(getattr(profile, section), **known)
     return msgspec.structs.replace(profile, **{section: merged})

@@ -5,6 +5,8 @@ Numbers: the technical reference manuals of the cores, as collected in util-linu
 
 from __future__ import annotations
 
+import re
+
 _CORES = {
     "0x41": """
         b02 ARM11-MPCore, b36 ARM1136, b56 ARM1156, b76 ARM1176, c05 Cortex-A5, c07 Cortex-A7, c08 Cortex-A8,
@@ -61,9 +63,14 @@ _VERSION_6 = (0xB02, 0xB36, 0xB56, 0xB76)
 
 def core_name(implementer: str, part: str) -> str:
     """Return the name of a core from the hexadecimal numbers in cpuinfo, or "0x41:0xd99" for an unknown one."""
-    return _NAMES.get(int(implementer, 16), {}).get(int(part, 16), f"{implementer}:{part}")
+    return _NAMES.get(_number(implementer), {}).get(_number(part), f"{implementer}:{part}")
 
 
 def is_version_6(implementer: str, part: str) -> bool:
     """Say whether the core is one of architecture version 6."""
-    return int(implementer, 16) == 0x41 and int(part, 16) in _VERSION_6
+    return _number(implementer) == 0x41 and _number(part) in _VERSION_6
+
+
+def _number(text: str) -> int:
+    """Return a hexadecimal number, or -1, which no core has, for what is none."""
+    return int(text, 16) if re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,8}", text) else -1

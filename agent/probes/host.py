@@ -5,6 +5,9 @@ QUERIES (name: meaning; type). A host that cannot know the answer gives None.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from agent.errors import EdgeAgentError
 from agent.ports import Host
 
@@ -17,8 +20,13 @@ QUERIES = {
     "affinity": "numbers of the CPUs that this process may run on; tuple[int, ...]",
     "page-size": "bytes in a page of memory; int",
     "statvfs": "file system of the state directory; (path: str, total bytes: int, free bytes: int)",
+    "nvpmodel": "what `nvpmodel -q` prints; str (asked on Jetsons whose files do not tell the power mode)",
+    "throttled": "what `vcgencmd get_throttled` prints; str (asked on a Raspberry Pi whose sysfs does not tell it)",
+    "dev-nodes": "paths of the device nodes of GPUs; tuple[str, ...]",
+    "nvml": "what NVML answers, in the form of `python -m agent.nvml`; dict (asked where there is a sign of NVIDIA)",
     "runtime-version": 'what the container runtime answers to --version; str, "" where there is known to be none',
 }
+_MOST_CPUS = 1 << 16  # far above NR_CPUS: a broken file must not fill the memory
 
 
 class ProbeProblem(EdgeAgentError):
@@ -27,6 +35,22 @@ class ProbeProblem(EdgeAgentError):
     def __init__(self, message: str, remedy: str) -> None:
         self.remedy = remedy
         super().__init__(message)
+
+
+class AskedOnce:
+    """A host whose queries are asked once, however many probes want the answer: some start a program."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._answers: dict[str, Any] = {}
+        self.read = host.read
+        self.list = host.list
+
+    def query(self, name: str) -> Any:
+        """See ports.Host."""
+        if name not in self._answers:
+            self._answers[name] = self._host.query(name)
+        return self._answers[name]
 
 
 def read_text(host: Host, path: str) -> str | None:
@@ -38,7 +62,7 @@ def read_text(host: Host, path: str) -> str | None:
 def read_int(host: Host, path: str) -> int | None:
     """Return the number in a file; None when it is absent or holds something else."""
     text = read_text(host, path)
-    return int(text) if text and text.lstrip("-").isdecimal() else None
+    return int(text) if text and re.fullmatch(r"-?[0-9]{1,20}", text) else None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
@@ -46,5 +70,8 @@ def parse_cpu_list(text: str) -> frozenset[int]:
     numbers: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
-        numbers.update(range(int(first), int(last or first) + 1))
+        start, end = int(first), int(last or first)
+        if end - start >= _MOST_CPUS:
+            raise ValueError(f"{part} is no list of CPUs or nodes: the kernel has at most {_MOST_CPUS}")
+        numbers.update(range(start, end + 1))
     return frozenset(numbers)

@@ -36,13 +36,15 @@ def probe(config: Config, problems: Sequence[Problem] = ()) -> Capabilities:
 
 
 def share_of(config: Config, profile: Capabilities) -> Share:
-    """Return what of the host the agent may give: what the configuration says, else all but the reserves."""
+    """Return what of the host the agent may give: what the configuration says, else all but the reserves.
+
+    No GPU is among it yet: a job must see exactly the units it was granted, and nothing binds them so far.
+    """
     wanted, memory, storage = config.resources, profile.memory.effective_bytes, profile.storage.total_bytes
     return Share(
         wanted.cpus if wanted.cpus is not None else profile.cpu.effective or 1.0,
         wanted.memory if wanted.memory is not None else max(0, (memory or 0) - wanted.memory_reserve),
         wanted.disk if wanted.disk is not None else max(0, (storage or 0) - wanted.disk_reserve),
-        tuple(unit for gpu in profile.gpus or () if gpu.usable for unit in gpu.units),
     )
 
 

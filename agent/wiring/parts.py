@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.adapters.apptainer import ApptainerRuntime
 from agent.adapters.clock import SystemClock
 from agent.adapters.locks import lock_host, lock_state_dir
@@ -82,7 +84,9 @@ class Parts:
     @cached_property
     def lanes(self) -> tuple[str, ...]:
         """The lanes that this host serves."""
-        return lanes_served(self.profile, self.config.runtime.emulate)
+        # Jobs for accelerators would be pulled and refused: see share_of.
+        plain = msgspec.structs.replace(self.profile, gpus=(), jetson=None)
+        return lanes_served(plain, self.config.runtime.emulate)
 
     @cached_property
     def board(self) -> Board:

@@ -22,6 +22,10 @@ _TYPES = {
     "affinity": tuple,
     "page-size": int,
     "statvfs": tuple,
+    "dev-nodes": tuple,
+    "nvml": dict,
+    "nvpmodel": str,
+    "throttled": str,
     "runtime-version": str,
 }
 
@@ -143,3 +147,14 @@ def test_a_runtime_that_fails_is_a_problem_with_its_words(tmp_path: Path) -> Non
     profile = probe_host(LiveHost(state_dir=tmp_path, runtime=program), host_id="a")
     assert profile.runtime.archs is None
     assert ["cannot load libseccomp" in problem.message for problem in profile.problems] == [True]
+
+
+@pytest.mark.parametrize(("name", "program"), [("nvpmodel", "nvpmodel -q"), ("throttled", "vcgencmd get_throttled")])
+def test_a_tool_of_the_boards_maker_is_asked_where_there_is_one(
+    name: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool, argument = program.split()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert LiveHost(state_dir=tmp_path).query(name) is None
+    _program(tmp_path / tool, f'test "$*" = "{argument}" && echo answer; exit 1\n')
+    assert LiveHost(state_dir=tmp_path).query(name) == "answer\n"

@@ -24,7 +24,7 @@ def test_json_has_every_key_and_says_null_for_what_is_unknown() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert set(table) == set(Capabilities.__struct_fields__)
     assert (table["cpu"]["arch"], table["cpu"]["kernel_machine"], table["cpu"]["level"]) == ("arm", "aarch64", None)
-    assert table["gpus"] is None
+    assert table["gpus"] == []
 
 
 def test_people_see_values_problems_and_remedies() -> None:
