@@ -258,8 +258,16 @@ def test_a_lost_gpu_is_named_where_one_is_missed() -> None:
 
 def test_a_jetson_has_both_kinds_of_accelerator() -> None:
     host = msgspec.structs.replace(HOST, jetson=JetsonFacts(l4t="36.4.3"))
+    share = msgspec.structs.replace(SHARE, gpus=("igpu0",))
     for accel in ("jetson", "nvidia", "none"):
-        assert verdict_of(job_of(URI, {"accel": accel}), host).accepted
+        assert verdict_of(job_of(URI, {"accel": accel}), host, share).accepted
+
+
+def test_an_accelerator_that_the_agent_does_not_give_out_is_refused() -> None:
+    verdict = verdict_of(job_of(URI, {"accel": "nvidia"}), GPU_HOST)
+    assert [(each.reason, each.found) for each in verdict.refusals] == [
+        (Reason.ACCELERATOR, "none in the agent's share")
+    ]
 
 
 def test_constraints_that_hold_and_lists_that_mean_one_of() -> None:
