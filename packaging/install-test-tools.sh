@@ -105,13 +105,13 @@ fetch_busybox() {
 
 have() { command -v "$1" >/dev/null; }
 
-install_openssl() {
-    need_apt "openssl"
-    need_root "openssl"
-    say "installing openssl"
+install_packages() {
+    need_apt "$*"
+    need_root "$*"
+    say "installing $*"
     quietly apt-get -q update || fail "apt-get update failed"
-    quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install openssl ||
-        fail "apt-get could not install openssl"
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" ||
+        fail "apt-get could not install $*"
 }
 
 have_emulator() {
@@ -124,6 +124,8 @@ runs_arm64 || install_emulation
 have_busybox || fetch_busybox
 "$cache/busybox" true || fail "$cache/busybox does not run: arm64 programs do not work here"
 "$here/install-lab.sh" >/dev/null
-have openssl || install_openssl
+have openssl || install_packages openssl
+# A stand-in for the NVIDIA library is compiled for the tests.
+have cc || install_packages gcc libc6-dev
 have_emulator || unavailable "the Pub/Sub emulator is missing: install the Google Cloud CLI (https://cloud.google.com/sdk)\
  and its component: gcloud components install pubsub-emulator, or the package google-cloud-cli-pubsub-emulator"
