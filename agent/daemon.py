@@ -90,7 +90,7 @@ class Daemon:
     def _start_loops(self) -> None:
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
         steps = {
-            "leases": lambda now: self._context.leases.step(now),
+            "leases": self._context.leases.step,
             "outbox": Outbox(self._context).step,
             "profile": self._presence.profile_step,
             "state": self._presence.state_step,

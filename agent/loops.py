@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
 from agent.ports import Clock
-
-log = logging.getLogger(__name__)
 
 # Takes the time (seconds since boot) and returns when it wants to be called again.
 StepFunction = Callable[[float], float]
