@@ -44,12 +44,16 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Live(msgspec.Struct, frozen=True):
-    """An attempt with what is going on: the step it is in, a wish to stop it, a delivery that cannot leave."""
+    """An attempt with what is going on: the step it is in, a wish to stop it, a delivery that cannot leave.
+
+    trouble: what is wrong with what it runs on.
+    """
 
     attempt: Attempt
     step: str = ""
     stop: str | None = None
     waiting: str | None = None
+    trouble: str | None = None
 
 
 class Board:
@@ -86,7 +90,9 @@ class Board:
         """Show the attempt as it is now; one that reached its end moves to the ended ones."""
         with self.changed:
             before = self._live.pop(attempt.id, None)
-            live = Live(attempt, step, before.stop if before else None)
+            live = Live(attempt, step)
+            if before is not None:
+                live = msgspec.structs.replace(live, stop=before.stop, trouble=before.trouble)
             if attempt.state.is_end:
                 self._keep(self._ended, attempt.id, live)
             else:
@@ -129,6 +135,16 @@ class Board:
             if live is None or live.attempt.ending is not None:
                 return False
             self._live[attempt_id] = msgspec.structs.replace(live, stop=live.stop or why)
+            self.changed.notify_all()
+            return True
+
+    def mark(self, attempt_id: str, trouble: str | None) -> bool:
+        """Note what is wrong with what the attempt runs on, None when nothing is any more; True when it is news."""
+        with self.changed:
+            live = self._live.get(attempt_id)
+            if live is None or live.trouble == trouble:
+                return False
+            self._live[attempt_id] = msgspec.structs.replace(live, trouble=trouble)
             self.changed.notify_all()
             return True
 

@@ -2,13 +2,19 @@
 
 The form is that of a recorded host's _nvml.json. "init" is "ok" or the name of an error; each field of a device is the
 answer, or the name of the error that the query gives (NVMLError_NotSupported is "NotSupported"). Power is in
-milliwatts, temperature in degrees Celsius, utilization in percent.
+milliwatts, temperature in degrees Celsius, utilization in percent, clocks_event_reasons the bits of nvml.h.
+
+A device that does not answer in time has the fields that it answered, and "error": "Timeout". Each device is asked in
+a thread of its own: one that hangs keeps nothing from the others but what the driver itself locks.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +23,7 @@ import pynvml
 
 _MIB = 1024**2
 _MIG_ENABLED = 1
+PATIENCE = 9.0  # seconds until devices that have not answered are given up: before this process is killed (LiveHost)
 
 
 def error_name(error: Exception) -> str:
@@ -50,6 +57,13 @@ def _memory(handle: Any) -> dict[str, int]:
     return {"total_mib": total // _MIB, "used_mib": used // _MIB, "total_bytes": total}
 
 
+def _clocks_event_reasons(handle: Any) -> int:
+    try:
+        return int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    except (pynvml.NVMLError_FunctionNotFound, AttributeError):  # a driver, or a pynvml, of before 535
+        return int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+
 # The name of each field and how to ask for it.
 _FIELDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("name", lambda handle: _text(pynvml.nvmlDeviceGetName(handle))),
@@ -64,19 +78,40 @@ _FIELDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("utilization", lambda handle: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
     ("temperature", lambda handle: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
     ("power_usage", lambda handle: pynvml.nvmlDeviceGetPowerUsage(handle)),
-    ("clocks_event_reasons", lambda handle: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+    ("clocks_event_reasons", _clocks_event_reasons),
     ("processes", lambda handle: [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]),
 )
 
 
-def _device(index: int) -> dict[str, Any]:
-    handle = ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
-    if isinstance(handle, str):
-        return {"handle": handle}
-    table = {name: ask(partial(query, handle)) for name, query in _FIELDS}
-    if _is_mig(table["mig_mode"]):
-        table["mig_devices"] = list(_mig_devices(handle))
-    return table
+class _Device(threading.Thread):
+    """One device that is asked; `table` grows with each answer."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(daemon=True)
+        self._index = index
+        self._table: dict[str, Any] = {}
+
+    def run(self) -> None:
+        handle = ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(self._index))
+        if isinstance(handle, str):
+            self._table["handle"] = handle
+            return
+        for name, query in _FIELDS:
+            self._table[name] = ask(partial(query, handle))
+        if _is_mig(self._table["mig_mode"]):
+            self._table["mig_devices"] = list(_mig_devices(handle))
+
+    def answer(self, deadline: float) -> dict[str, Any]:
+        """Return what is known at the deadline (seconds of the monotonic clock) at the latest."""
+        self.join(max(0.0, deadline - time.monotonic()))
+        return {**self._table, "error": "Timeout"} if self.is_alive() else self._table
+
+
+def _devices(count: int, deadline: float) -> list[dict[str, Any]]:
+    devices = [_Device(index) for index in range(count)]
+    for device in devices:
+        device.start()
+    return [device.answer(deadline) for device in devices]
 
 
 def _is_mig(mode: Any) -> bool:
@@ -107,8 +142,12 @@ def _instance(handle: Any) -> dict[str, Any]:
     }
 
 
-def answers() -> dict[str, Any]:
-    """Return all that NVML answers. Each device and each field fails for itself alone."""
+def answers(patience: float = PATIENCE) -> dict[str, Any]:
+    """Return all that NVML answers; devices that have not after `patience` seconds are cut short.
+
+    Each device and each field fails for itself alone.
+    """
+    deadline = time.monotonic() + patience
     failed = ask(pynvml.nvmlInit)
     if isinstance(failed, str):
         return {"init": failed}
@@ -118,9 +157,11 @@ def answers() -> dict[str, Any]:
         "driver_version": ask(lambda: _text(pynvml.nvmlSystemGetDriverVersion())),
         "cuda_driver_version": ask(pynvml.nvmlSystemGetCudaDriverVersion_v2),
         "count": count,
-        "devices": [_device(index) for index in range(count)] if isinstance(count, int) else [],
+        "devices": _devices(count, deadline) if isinstance(count, int) else [],
     }
 
 
 if __name__ == "__main__":
-    json.dump(answers(), sys.stdout)
+    json.dump(answers(*map(float, sys.argv[1:2])), sys.stdout)
+    sys.stdout.flush()
+    os._exit(0)  # the library's own end could wait for a call that hangs

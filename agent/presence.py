@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 from agent import __version__
 from agent.board import Board
 from agent.errors import Unavailable
+from agent.gpu_watch import GpuWatch
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities
 from agent.model.share import Share
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 STATE_EVERY = 60.0
 PROFILE_REFRESH = 600.0
-RETRY = 10.0  # seconds until an advert that could not leave is tried again
+RETRY = 10.0  # seconds until an advert that could not leave, or a probe that is not believed yet, is tried again
 
 
 class Presence:
@@ -37,7 +37,9 @@ class Presence:
         ledger: Ledger,
         lanes: tuple[str, ...],
         every: float,
+        gpus: GpuWatch,
     ) -> None:
+        """`every`: seconds between two probes of the whole host."""
         self._probe = probe
         self._share = share
         self._advertiser = advertiser
@@ -45,13 +47,14 @@ class Presence:
         self._ledger = ledger
         self._lanes = lanes
         self._every = every
+        self._gpus = gpus
         self._profile = profile
-        self._probed_at: float | None = None
+        self._probe_at: float | None = None
         self._told: str | None = None
         self._told_at = 0.0
         self._state: dict[str, Any] = {}
         self._state_at = 0.0
-        self._hurry = threading.Event()
+        self._hurry = False
 
     def profile(self) -> Capabilities:
         """Return the host as it was probed last."""
@@ -59,22 +62,29 @@ class Presence:
 
     def look_again(self) -> None:
         """Probe at the next turn, whenever it would be due."""
-        self._hurry.set()
+        self._hurry = True  # called by a signal handler, which must not wait for a lock
 
     def profile_step(self, now: float) -> float:
         """Probe when it is due or wished for; advertise another digest at once, the same one every 10 minutes."""
-        if self._probed_at is None:
-            self._probed_at = now
-        elif self._hurry.is_set() or now - self._probed_at >= self._every:
-            self._hurry.clear()
-            self._profile, self._probed_at = self._probe(), now
-            self._ledger.resize(self._share(self._profile))
+        if self._probe_at is None:
+            self._probe_at = now + self._every
+        elif self._hurry or now >= self._probe_at or self._gpus.finds_change(self._profile, now):
+            self._look(now)
+        self._gpus.tell(self._profile)
         digest = self._profile.digest()
         if digest != self._told or now - self._told_at >= PROFILE_REFRESH:
             if not self._tell(lambda: self._advertiser.capabilities(self._profile, digest)):
                 return now + RETRY
             self._told, self._told_at = digest, now
         return now + 1.0
+
+    def _look(self, now: float) -> None:
+        self._hurry = False
+        found = self._gpus.settled(self._profile, self._probe())
+        self._probe_at = now + (RETRY if found is None else self._every)
+        if found is not None:
+            self._profile = found
+            self._ledger.resize(self._share(found))
 
     def state_step(self, now: float) -> float:
         """Advertise the state when it changed, and every minute."""

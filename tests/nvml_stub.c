@@ -1,5 +1,6 @@
 /* A library libnvidia-ml.so.1 for tests. The file named by NVML_SCENARIO has lines "query index value": the value is
  * text or numbers, "!15" the error to give, "hang" or "crash". A query that is not there is not supported (3).
+ * With OLD it is a library of before 535, which knows one query by its older name only.
  * Devices are handles 1, 2, ...; instance m of device d (from 0) is device 100 * (d + 1) + m in the scenario. */
 #include <signal.h>
 #include <stdio.h>
@@ -7,7 +8,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static char value[256];
+static __thread char value[256];
+
+static volatile int hanging;
+
+static void hang(void) {
+    hanging = 1;
+    for (;;) pause();
+}
+
+/* The library's own end waits for a call that hangs. */
+__attribute__((destructor)) static void end(void) {
+    if (hanging) hang();
+}
 
 static int look(const char *query, long index) {
     char line[512], name[64];
@@ -19,7 +32,7 @@ static int look(const char *query, long index) {
         line[strcspn(line, "\n")] = 0;
         snprintf(value, sizeof value, "%s", line + offset);
         result = value[0] == '!' ? atoi(value + 1) : 0;
-        if (!strcmp(value, "hang")) for (;;) pause();
+        if (!strcmp(value, "hang")) hang();
         if (!strcmp(value, "crash")) raise(SIGSEGV);
         break;
     }
@@ -60,6 +73,16 @@ int nvmlDeviceGetUUID(void *device, char *out, unsigned size) { return text("uui
 int nvmlDeviceGetComputeMode(void *device, unsigned *out) { return number("mode", device, out); }
 int nvmlDeviceGetMinorNumber(void *device, unsigned *out) { return number("minor", device, out); }
 int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out) { (void)sensor; return number("temp", device, out); }
+
+#ifdef OLD
+#define nvmlDeviceGetCurrentClocksEventReasons nvmlDeviceGetCurrentClocksThrottleReasons
+#endif
+int nvmlDeviceGetCurrentClocksEventReasons(void *device, unsigned long long *out) {
+    int result = look("clocks", (long)device - 1);
+    *out = result ? 0 : strtoull(value, 0, 0);
+    return result;
+}
+
 int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *next) { return two("mig", device, now, next); }
 int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *out) { return number("instances", device, out); }
 int nvmlDeviceGetGpuInstanceId(void *device, unsigned *out) { return number("gi", device, out); }

@@ -64,7 +64,7 @@ def _share(share: Share) -> str:
 
 
 def _attempt(attempt: AttemptView, now: float) -> tuple[object, ...]:
-    note = attempt.waiting or (f"stopping: {attempt.stop}" if attempt.stop else "")
+    note = attempt.waiting or (f"stopping: {attempt.stop}" if attempt.stop else attempt.trouble or "")
     spent = show_duration(max(0.0, now - (attempt.started_at or attempt.claimed_at)))
     step = f" ({attempt.step})" if attempt.step else ""
     return (attempt.sid, attempt.name, attempt.state.value + step, spent, note)

@@ -64,7 +64,7 @@ AnyCommand = Status | Pause | Drain | Resume | Cancel | Log
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """One attempt for people and tools. Times in seconds since the epoch."""
+    """One attempt for people and tools. Times in seconds since the epoch; trouble: what is wrong where it runs."""
 
     sid: str
     n: int
@@ -79,6 +79,7 @@ class AttemptView(msgspec.Struct, frozen=True):
     started_at: float | None = None
     stop: str | None = None
     waiting: str | None = None
+    trouble: str | None = None
     outcome: Outcome | None = None
     exit_code: int | None = None
     reason: str | None = None
@@ -137,6 +138,7 @@ def view(live: Live) -> AttemptView:
         started_at=ending.started_at if ending else attempt.started_at,
         stop=live.stop,
         waiting=live.waiting,
+        trouble=live.trouble,
         outcome=ending.outcome if ending else None,
         exit_code=ending.exit_code if ending else None,
         reason=ending.reason if ending else None,

@@ -91,7 +91,10 @@ def check_gpus(case: Case) -> Iterable[Check]:
             found = f"{len(fitting)} of {len(there)} units are so"
             yield never(Reason.CONSTRAINT, f"{wanted} with {conditions}", found, "loosen requires.gpu_where")
         else:
-            yield never(Reason.GPUS, wanted, f"{len(there)} in the agent's share", "ask for fewer GPUs")
+            away = unique(gpu.reason for gpu in case.host.gpus or () if gpu.vendor == "nvidia" and gpu.reason)
+            found = f"{len(there)} in the agent's share" + (f", others are {', '.join(away)}" if away else "")
+            remedy = "ask for fewer GPUs" + ("; `edge-agent probe` says what is wrong with the others" if away else "")
+            yield never(Reason.GPUS, wanted, found, remedy)
     elif len(free) < count:
         yield later(Reason.GPUS, wanted, f"{len(free)} free of {len(fitting)}", "wait until running jobs end")
     else:

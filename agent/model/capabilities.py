@@ -103,7 +103,10 @@ class Accelerator(Facts, frozen=True):
 
 
 class RuntimeFacts(Facts, frozen=True):
-    """archs run natively, emulated through binfmt_misc. limits: exact with a delegated cgroup v2, else best-effort."""
+    """archs run natively, emulated through binfmt_misc.
+
+    limits is exact where groups of jobs can be made that have the controllers cpu, memory and pids, else best-effort.
+    """
 
     name: str | None = None
     version: str | None = None

@@ -17,6 +17,7 @@ from agent.probes import (
     gpu,
     health,
     identity,
+    isolation,
     jetson,
     memory,
     nvml,
@@ -40,8 +41,12 @@ PROBES: tuple[tuple[str, str, Callable[[Host], Any]], ...] = (
     ("storage", "storage", storage.probe),
     ("emulation", "runtime", emulation.probe),
     ("runtime", "runtime", runtime.probe),
+    ("runtime", "runtime", isolation.probe_user_namespaces),
+    ("runtime", "runtime", isolation.probe_fuse),
     ("health", "health", health.probe),
 )
+# What a probe may raise over facts that nobody foresaw; it fails for itself alone.
+_FAULTS = (ValueError, OSError, KeyError, IndexError)
 _REPORT = "report this as a bug, with what `edge-agent probe --json` prints"
 _SET_ID = "run systemd-machine-id-setup, or set id under [agent] in the configuration"
 
@@ -63,10 +68,18 @@ def probe_host(
             profile = _merged(profile, section, probe(host))
         except ProbeProblem as error:
             profile = _with_problem(profile, Problem(name, str(error), error.remedy))
-        except (ValueError, OSError, KeyError, IndexError) as error:
+        except _FAULTS as error:
             message = f"{type(error).__name__}: {error}"
             profile = _with_problem(profile, Problem(name, message, _REPORT))
     return _identified(profile, host_id)
+
+
+def look_at_gpus(host: Host) -> gpu.GpuLook | None:
+    """Return the GPUs and how they do; None when their probe fails: `probe_host` says how."""
+    try:
+        return gpu.look(host)
+    except (ProbeProblem, *_FAULTS):
+        return None
 
 
 def _merged(profile: Capabilities, section: str, part: Any) -> Capabilities:

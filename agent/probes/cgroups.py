@@ -59,10 +59,11 @@ def limits(host: Host) -> Limits:
 
 def parse_groups(text: str) -> dict[str, str]:
     """Return the own group by controller from /proc/self/cgroup; the unified hierarchy is ""."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in text.splitlines():
-        _number, controllers, path = line.split(":", 2)
-        groups.update(dict.fromkeys(controllers.split(","), path))
+        match = re.fullmatch(r"\d+:([^:]*):(.+)", line)
+        if match:
+            groups.update(dict.fromkeys(match[1].split(","), match[2]))
     return groups
 
 
@@ -71,8 +72,10 @@ def parse_mounts(text: str) -> dict[str, Mount]:
     mounts: dict[str, Mount] = {}
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
-        kind, _source, options = after.split(" ", 2)
-        root, point = (_unescaped(field) for field in before.split(" ")[3:5])
+        places, kinds = before.split(" ")[3:5], after.split(" ", 2)
+        if len(places) < 2 or len(kinds) < 3:
+            continue
+        (root, point), (kind, _source, options) = map(_unescaped, places), kinds
         if kind == "cgroup2":
             mounts.setdefault(UNIFIED, Mount(root, point))
         elif kind == "cgroup":
@@ -110,8 +113,10 @@ def _unified(host: Host, directory: str) -> Limits:
 
 def parse_cpu_max(text: str) -> float | None:
     """Return the cores that "QUOTA PERIOD" (microseconds) grants; None for "max PERIOD". Raises ValueError."""
-    quota, period = text.split()
-    return None if quota == "max" else int(quota) / int(period)
+    match = re.fullmatch(r"(max|\d{1,18}) ([1-9]\d{0,17})", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(f'"{text[:80]}" is no quota of CPU time')
+    return None if match[1] == "max" else int(match[1]) / int(match[2])
 
 
 def _cpu_v1(host: Host, directory: str) -> Limits:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from agent.model.capabilities import Gpu, MemoryFacts
 from agent.ports import Host
-from agent.probes import numa, reasons
-from agent.probes.host import read_int, read_text
+from agent.probes import numa, nvml, reasons
+from agent.probes.host import AskedOnce, read_int, read_text
 from agent.probes.nvidia import nvidia_gpus
 from agent.probes.pci import AMD, INTEL, PciDevice, is_on_processor, pci_devices
 
 _VENDORS = {AMD: "amd", INTEL: "intel"}
 _DEVICES = "/sys/bus/pci/devices"
+
+
+class GpuLook(NamedTuple):
+    """The GPUs at one moment. slowdowns: by UUID, what slows a GPU down, for those that tell."""
+
+    gpus: tuple[Gpu, ...]
+    slowdowns: Mapping[str, tuple[str, ...]]
+
+
+def look(host: Host) -> GpuLook:
+    """Return the GPUs and how they do, asking NVML once: what is worth a look between two probes of the whole host."""
+    host = AskedOnce(host)
+    told = ((device.uuid, device.slowdowns) for device in nvml.answer_of(host).devices)
+    slowdowns = {uuid: names for uuid, names in told if uuid is not None and names is not None}
+    return GpuLook(probe(host), slowdowns)
 
 
 def probe(host: Host) -> tuple[Gpu, ...]:

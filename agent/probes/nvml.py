@@ -28,12 +28,18 @@ _REFUSED = {
     "Unknown": "gpu-lost",
     "Uninitialized": "gpu-lost",
 }
+# Bits of clocks_event_reasons (nvml.h, nvmlClocksEventReasons) by which a device protects itself. The others are
+# normal: 0x1 idle, 0x2 and 0x100 clocks as set, 0x4 power cap, 0x10 in step with another GPU.
+_SLOWDOWNS = {0x8: "hardware slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
 _PROHIBITED = 2  # NVML_COMPUTEMODE_PROHIBITED
 _ATS = 2  # NVML_DEVICE_ADDRESSING_MODE_ATS: CPU and GPU share page tables
 
 
 class Device(NamedTuple):
-    """One GPU as NVML sees it; None is unknown. memory_error is what the query for its memory failed with."""
+    """One GPU as NVML sees it; None is unknown. memory_error is what the query for its memory failed with.
+
+    slowdowns: what makes it slower than it is set to be at this moment.
+    """
 
     name: str | None = None
     uuid: str | None = None
@@ -45,6 +51,7 @@ class Device(NamedTuple):
     prohibited: bool = False
     ats: bool = False
     pids: tuple[int, ...] = ()
+    slowdowns: tuple[str, ...] | None = None
     fault: str | None = None
 
 
@@ -109,8 +116,14 @@ def parse_device(table: Any) -> Device:
         prohibited=table.get("compute_mode") == _PROHIBITED,
         ats=table.get("addressing_mode") in (_ATS, "ATS"),
         pids=_pids(table.get("processes")),
+        slowdowns=parse_slowdowns(table.get("clocks_event_reasons")),
         fault=_fault(table),
     )
+
+
+def parse_slowdowns(value: Any) -> tuple[str, ...] | None:
+    """Return by what a device protects itself: heat, a power brake; None where it does not tell."""
+    return tuple(name for bit, name in _SLOWDOWNS.items() if value & bit) if _is_number(value) else None
 
 
 def _is_number(value: Any) -> TypeGuard[int]:

@@ -14,6 +14,7 @@ TIMEOUT = "nvml-timeout"
 PROHIBITED = "compute-prohibited"
 BUSY = "busy-elsewhere"
 NOT_SCHEDULABLE = "vendor-not-schedulable"
+SLOWED = "slowed-down"
 
 REMEDIES = {
     MISMATCH: "reboot: the driver's libraries were upgraded and its kernel module still is the old one",
@@ -24,6 +25,8 @@ REMEDIES = {
     PROHIBITED: "allow computing with `nvidia-smi -i UUID -c DEFAULT`; a GPU made for displays only cannot compute",
     BUSY: "end the other processes on this GPU (nvidia-smi lists them), or leave it out of [resources] gpus",
     NOT_SCHEDULABLE: "none: jobs are given GPUs of NVIDIA only",
+    SLOWED: "see `nvidia-smi -q -d PERFORMANCE,TEMPERATURE`: cool it, or check its power supply; it is given out again "
+    "after five minutes at full speed",
 }
 # Errors of nvmlInit. Whatever else it gives means that no driver works with this library.
 _INIT = {

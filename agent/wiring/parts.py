@@ -29,17 +29,16 @@ from agent.control.server import Server
 from agent.daemon import Daemon, Settings
 from agent.deadletters import StoreDeadLetters
 from agent.errors import ConfigError, Unavailable
+from agent.gpu_watch import GpuWatch
 from agent.lanes import lanes_served
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities
 from agent.modes import load_mode, save_mode
 from agent.policy import BackOff
-from agent.ports import (
-    Advertiser,
-    Bell,
-)
+from agent.ports import Advertiser, Bell
 from agent.presence import Presence
+from agent.probes import look_at_gpus
 from agent.pubsub_plan import PLAIN, is_pubsub
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 from agent.wiring.host import (
     build_canary_image,
     free_disk,
+    live_host,
     match_policy,
     prepare_state_dir,
     probe,
@@ -158,6 +158,7 @@ class Parts:
             self.ledger,
             self.lanes,
             self.config.agent.reprobe_every,
+            GpuWatch(lambda: look_at_gpus(live_host(self.config)), self.board),
         )
 
     @cached_property

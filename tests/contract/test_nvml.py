@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent.adapters.host import LiveHost
+from agent.board import Board
+from agent.gpu_watch import GpuWatch
+from agent.ledger import Ledger
+from agent.model.capabilities import Capabilities
+from agent.model.share import Share
+from agent.nvml import PATIENCE
+from agent.presence import RETRY, Presence
+from agent.probes import look_at_gpus, probe_host
+
+from tests.fakes import FakeAdvertiser
 
 _SOURCE = Path(__file__).parents[1] / "nvml_stub.c"
 _TWO = """\
@@ -29,23 +41,66 @@ memory 1 42949672960
 """
 
 
+NewLibrary = Callable[..., Path]
+
+
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_library(tmp_path_factory: pytest.TempPathFactory) -> NewLibrary:
+    """A function that builds the library with the options given, and returns the folder it lies in."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler is not None, "there is no C compiler; packaging/install-test-tools.sh installs one"
-    folder = tmp_path_factory.mktemp("nvml")
-    output = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-o", str(output), str(_SOURCE)], check=True)
-    return folder
+
+    def build(*options: str) -> Path:
+        folder = tmp_path_factory.mktemp("nvml")
+        output = folder / "libnvidia-ml.so.1"
+        subprocess.run([compiler, "-shared", "-fPIC", "-Wall", *options, "-o", str(output), str(_SOURCE)], check=True)
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def library(new_library: NewLibrary) -> Path:
+    return new_library()
+
+
+class Driver:
+    """A driver on a host, that does what its scenario says."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+
+    def host(self, library: Path, timeout: float = 20.0, patience: float = PATIENCE) -> LiveHost:
+        """Return the host; patience: the seconds after which devices that hang are given up."""
+        self._monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
+        self._monkeypatch.setenv("NVML_SCENARIO", str(self._folder / "scenario"))
+        command = (sys.executable, "-m", "agent.nvml", str(patience))
+        return LiveHost(self._folder / "root", state_dir=self._folder, nvml=command, nvml_timeout=timeout)
+
+    def does(self, scenario: str) -> None:
+        """Let it do something else from now on."""
+        (self._folder / "scenario").write_text(scenario)
+
+    def shows(self, *addresses: str) -> None:
+        """Let the kernel module show GPUs at these addresses, and no other."""
+        gpus = self._folder / "root/proc/driver/nvidia/gpus"
+        shutil.rmtree(gpus, ignore_errors=True)
+        for address in addresses:
+            (gpus / address).mkdir(parents=True)
+            (gpus / address / "information").write_text(f"Bus Location: {address}\n")
 
 
 @pytest.fixture
-def ask(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def answer(scenario: str, timeout: float = 20.0) -> Any:
-        (tmp_path / "scenario").write_text(scenario)
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
-        monkeypatch.setenv("NVML_SCENARIO", str(tmp_path / "scenario"))
-        return LiveHost(state_dir=tmp_path, nvml_timeout=timeout).query("nvml")
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    return Driver(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def ask(library: Path, driver: Driver) -> Any:
+    def answer(scenario: str, **limits: float) -> Any:
+        driver.does(scenario)
+        return driver.host(library, **limits).query("nvml")
 
     return answer
 
@@ -96,6 +151,98 @@ def test_a_driver_that_hangs_is_given_up(ask: Any, where: str) -> None:
     assert ask(f"{where} hang\n{_TWO}", timeout=1.0) == {"init": "Timeout"}
 
 
+def test_a_gpu_that_hangs_in_the_middle_keeps_what_it_said_before_and_hides_no_other(ask: Any) -> None:
+    first, second = ask(f"capability 0 hang\n{_TWO}", patience=0.5)["devices"]
+    assert (first["uuid"], first["pci_info"], first["error"]) == ("GPU-a", "00000000:01:00.0", "Timeout")
+    assert "memory_info" not in first
+    assert (second["uuid"], second["memory_info"]["total_bytes"]) == ("GPU-b", 42949672960)
+    assert "error" not in second
+
+
+def test_a_gpu_that_hangs_at_once_is_one_that_does_not_answer(ask: Any) -> None:
+    assert ask(f"handle 1 hang\n{_TWO}", patience=0.5)["devices"][1] == {"error": "Timeout"}
+
+
+@pytest.mark.parametrize("options", [(), ("-DOLD",)], ids=["new", "old"])
+def test_what_slows_a_gpu_down_is_told_by_new_and_by_old_drivers(
+    new_library: NewLibrary, driver: Driver, options: tuple[str, ...]
+) -> None:
+    driver.does(f"clocks 0 0x44\nclocks 1 !15\n{_TWO}")
+    first, second = driver.host(new_library(*options)).query("nvml")["devices"]
+    assert (first["clocks_event_reasons"], second["clocks_event_reasons"]) == (0x44, "GpuIsLost")
+
+
 @pytest.mark.parametrize("where", ["init 0", "temp 1"])
 def test_a_driver_that_crashes_harms_nobody(ask: Any, where: str) -> None:
     assert ask(f"{where} crash\n{_TWO}") == {"init": "Crashed"}
+
+
+# --- while the agent runs ---
+
+_IDLE = _TWO.replace("process 0 4711\n", "")
+
+
+class Agent:
+    """The presence of an agent on a host with that driver."""
+
+    def __init__(self, host: LiveHost) -> None:
+        self.advertiser, self.board = FakeAdvertiser(), Board()
+        first = probe_host(host, host_id="a")
+        self.ledger = Ledger(self._share(first), lambda: 1)
+        watch = GpuWatch(lambda: look_at_gpus(host), self.board)
+        self._presence = Presence(
+            first,
+            lambda: probe_host(host, host_id="a"),
+            self._share,
+            self.advertiser,
+            self.board,
+            self.ledger,
+            (),
+            600.0,
+            watch,
+        )
+        for _ in range(2):
+            self._presence.profile_step(0.0)
+
+    def _share(self, profile: Capabilities) -> Share:
+        return Share(gpus=tuple(unit for gpu in profile.gpus or () if gpu.usable for unit in gpu.units))
+
+    def granted(self) -> tuple[str, ...]:
+        """Return the units that may be granted."""
+        return self.ledger.share.gpus
+
+    def at(self, now: float) -> list[tuple[str | None, str | None]]:
+        """Take a turn; return name and reason of each GPU."""
+        self._presence.profile_step(now)
+        return [(gpu.uuid, gpu.reason) for gpu in self._presence.profile().gpus or ()]
+
+
+def test_a_gpu_that_falls_off_between_two_looks_is_withdrawn_with_the_next_one(library: Path, driver: Driver) -> None:
+    driver.does(_IDLE)
+    driver.shows("0000:01:00.0", "0000:02:00.0")
+    agent = Agent(driver.host(library))
+    assert agent.granted() == ("GPU-a", "GPU-b")
+    driver.does(f"handle 0 !15\n{_IDLE}")
+    assert agent.at(60.0) == [("GPU-a", "gpu-lost"), ("GPU-b", None)]
+    assert agent.granted() == ("GPU-b",)
+    assert len(agent.advertiser.profiles) == 2
+
+
+def test_a_gpu_that_leaves_the_bus_stays_listed_as_lost(library: Path, driver: Driver) -> None:
+    driver.does(_IDLE)
+    driver.shows("0000:01:00.0", "0000:02:00.0")
+    agent = Agent(driver.host(library))
+    driver.does(_IDLE.replace("count 0 2", "count 0 1"))
+    driver.shows("0000:01:00.0")
+    assert agent.at(60.0) == [("GPU-a", None), ("GPU-b", None)]
+    assert agent.at(60.0 + RETRY) == [("GPU-a", None), ("GPU-b", "gpu-lost")]
+
+
+def test_one_gpu_that_hangs_is_withdrawn_alone(library: Path, driver: Driver) -> None:
+    driver.does(_IDLE)
+    driver.shows("0000:01:00.0", "0000:02:00.0")
+    agent = Agent(driver.host(library, patience=0.5))
+    driver.does(f"temp 1 hang\n{_IDLE}")
+    assert agent.at(60.0) == [("GPU-a", None), ("GPU-b", None)]
+    assert agent.at(60.0 + RETRY) == [("GPU-a", None), ("GPU-b", "nvml-timeout")]
+    assert agent.granted() == ("GPU-a",)

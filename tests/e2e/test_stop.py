@@ -38,6 +38,19 @@ def test_a_stopped_foreground_agent_saves_its_jobs_and_gives_them_back(site: Sit
     site.wait_clean()
 
 
+def test_a_hangup_stops_neither_the_agent_nor_its_job(site: Site) -> None:
+    sid = site.submit(UNTIL_TOLD)
+    with site.agent() as agent:
+        site.wait_printed(sid, "running")
+        for _ in range(3):
+            agent.send_signal(signal.SIGHUP)
+        (site.directory(sid) / "work" / "go").touch()
+        site.wait_state(sid, "failed")
+        assert agent.poll() is None
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(30) == 0
+
+
 def test_a_job_that_ignores_the_request_to_end_is_killed_after_its_grace(site: Site) -> None:
     sid = site.submit("trap '' TERM INT; echo running; while :; do sleep 0.05; done", grace="1s")
     with site.agent() as agent:

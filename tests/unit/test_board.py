@@ -77,6 +77,16 @@ def test_results_that_cannot_leave_wait_with_the_reason(board: Board) -> None:
     assert board.live()[0].waiting is None
 
 
+def test_an_attempt_stays_marked_through_all_steps_until_nothing_is_wrong(board: Board) -> None:
+    assert not board.mark("job-1.1", "gpu-lost")
+    board.show(ATTEMPT, "run")
+    assert [board.mark("job-1.1", "gpu-lost") for _ in range(2)] == [True, False]
+    board.show(ATTEMPT, "save")
+    assert board.live()[0].trouble == "gpu-lost"
+    assert board.mark("job-1.1", None)
+    assert board.live()[0].trouble is None
+
+
 def test_a_refusal_is_news_once_until_its_reasons_change(board: Board) -> None:
     assert board.refuse(REFUSED)
     assert not board.refuse(REFUSED)

@@ -307,12 +307,14 @@ def test_status_shows_everything(office: Office) -> None:
     office.made.context.ledger.reserve("job-1.1", Share(1.0, 100, 10))
     office.claim()
     office.made.context.board.problem("queue lab", "away")
+    office.made.context.board.mark("job-1.1", "gpu-lost")
     shown = office.snapshot(Status())
     assert (shown.host, shown.lanes, shown.mode.name) == ("host-a", ("any-none",), "ready")
     assert shown.problems == {"queue lab": "away"}
     assert shown.share.cpus - shown.free.cpus == 1.0
     (attempt,) = shown.attempts
     assert (attempt.sid, attempt.n, attempt.name, attempt.state.value) == ("job-1", 1, "train", "claimed")
+    assert attempt.trouble == "gpu-lost"
     assert msgspec.json.decode(msgspec.json.encode(shown), type=Snapshot) == shown
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from agent.control.desk import Desk
 from agent.control.server import Server
 from agent.daemon import Daemon, Settings
 from agent.errors import StoreUnavailable
+from agent.gpu_watch import GpuWatch
+from agent.model.capabilities import Capabilities
 from agent.model.records import Outcome
 from agent.policy import BackOff
 from agent.presence import Presence
@@ -44,6 +47,7 @@ class Running:
         context = made.context
         self.made = made
         self.advertiser = FakeAdvertiser()
+        self.probes = 0
         self.ended_containers = threading.Event()
         facts = profile(made.host)
         self.daemon = Daemon(
@@ -52,13 +56,14 @@ class Running:
             server=Server(made.state_dir, Desk(context, ("any-none",), made.stopping).handle),
             presence=Presence(
                 facts,
-                lambda: facts,
+                lambda: self._probe(facts),
                 lambda _: made.share,
                 self.advertiser,
                 context.board,
                 context.ledger,
                 ("any-none",),
                 600.0,
+                GpuWatch(lambda: None, context.board),
             ),
             canary=Canary(context, lambda: None),
             end_containers=self.ended_containers.set,
@@ -67,6 +72,10 @@ class Running:
         )
         self.code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _probe(self, facts: Capabilities) -> Capabilities:
+        self.probes += 1
+        return facts
 
     def _run(self) -> None:
         self.code = self.daemon.run()
@@ -244,13 +253,35 @@ def test_signals_stop_the_agent(made: World) -> None:
     try:
         running.daemon.handle_signals()
         running.start()
-        signal.raise_signal(signal.SIGHUP)
-        assert not made.stopping.is_set()
         signal.raise_signal(signal.SIGTERM)
         assert running.end() == 0
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+
+
+def test_a_hangup_makes_the_agent_look_at_its_host_again_and_nothing_else(made: World) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    sid = made.submit(WAIT_FOR_GO)
+    running = Running(made)
+    try:
+        running.daemon.handle_signals()
+        running.start()
+        made.wait_for_log(sid, "up")
+        assert running.probes == 0
+        for expected in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            wait_until(lambda expected=expected: running.probes == expected, what="a probe")  # type: ignore[misc]
+        assert running.code is None
+        made.tell(sid, "go")
+        wait_until(lambda: made.results.committed(sid) is not None)
+        assert running.stop() == 0
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 # --- what goes wrong ---

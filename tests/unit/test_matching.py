@@ -250,6 +250,15 @@ def test_gpus_outside_the_share_are_not_granted() -> None:
     assert reasons(verdict_of(job_of(URI, {"gpus": 2}), GPU_HOST, share)) == [Reason.GPUS]
 
 
+def test_gpus_that_are_withdrawn_are_named_where_fewer_are_left_than_wanted() -> None:
+    (refusal,) = verdict_of(job_of(URI, {"gpus": 3}), GPU_HOST, GPU_SHARE).refusals
+    assert refusal.found == "2 in the agent's share, others are gpu-lost"
+    assert "edge-agent probe" in refusal.remedy
+    whole = msgspec.structs.replace(GPU_HOST, gpus=(GPU, OLD_GPU))
+    (refusal,) = verdict_of(job_of(URI, {"gpus": 3}), whole, GPU_SHARE).refusals
+    assert (refusal.found, refusal.remedy) == ("2 in the agent's share", "ask for fewer GPUs")
+
+
 def test_a_lost_gpu_is_named_where_one_is_missed() -> None:
     host = msgspec.structs.replace(HOST, gpus=(LOST_GPU,))
     verdict = verdict_of(job_of(URI, {"accel": "nvidia"}), host)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from agent.board import Board, Mode
 from agent.errors import Unavailable
+from agent.gpu_watch import GpuWatch
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities, CpuFacts, HealthFacts, StorageFacts
 from agent.model.share import Share
@@ -46,7 +47,15 @@ class Lab:
         self.board = Board()
         self.ledger = Ledger(self._share(TWO), lambda: 1000)
         self.presence = Presence(
-            TWO, self._probe, self._share, self.advertiser, self.board, self.ledger, ("any-none",), EVERY
+            TWO,
+            self._probe,
+            self._share,
+            self.advertiser,
+            self.board,
+            self.ledger,
+            ("any-none",),
+            EVERY,
+            GpuWatch(lambda: None, self.board),
         )
 
     def _probe(self) -> Capabilities:

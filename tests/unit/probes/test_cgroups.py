@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from agent.probes.cgroups import Limits, Mount, directories, limits, parse_cpu_max, parse_mounts
+from agent.probes.cgroups import Limits, Mount, directories, limits, parse_cpu_max, parse_groups, parse_mounts
 from agent.probes.host import parse_cpu_list
 
 from tests.unit.probes.fakehost import FakeHost
@@ -79,9 +79,15 @@ def test_spaces_in_mount_points_are_escaped() -> None:
     assert mounts[""].point == "/my cgroups"
 
 
-def test_a_quota_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(ValueError, match="invalid literal"):
-        parse_cpu_max("lots 100000")
+@pytest.mark.parametrize("text", ["lots 100000", "100000 0", "100000", "", "1 2 3", "-1 100000", "9" * 400 + " 1"])
+def test_a_quota_that_is_none_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="no quota of CPU time"):
+        parse_cpu_max(text)
+
+
+def test_lines_that_cannot_be_read_hide_no_others() -> None:
+    assert parse_groups("garbage\n\n4:cpu\n0::/a:b\n") == {"": "/a:b"}
+    assert parse_mounts(f"garbage\n - cgroup2\n1 2 - cgroup2 a b\n{MOUNT_2}") == {"": Mount("/", "/sys/fs/cgroup")}
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("0-3,8\n", {0, 1, 2, 3, 8}), ("", set()), ("5", {5}), ("0,2", {0, 2})])

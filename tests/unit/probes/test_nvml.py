@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from agent.nvml import answers, ask, error_name
-from agent.probes.nvml import parse_answer, parse_cuda, parse_device, parse_driver
+from agent.probes.nvml import parse_answer, parse_cuda, parse_device, parse_driver, parse_slowdowns
 from pynvml import NVMLError, NVMLLibraryMismatchError
 
 
@@ -64,6 +64,24 @@ def test_a_driver_version_is_numbers(value: Any, version: str | None) -> None:
     assert parse_driver(value) == version
 
 
+@pytest.mark.parametrize(
+    ("value", "slowdowns"),
+    [
+        (0, ()),
+        (0x1 | 0x2 | 0x4 | 0x10 | 0x100, ()),
+        (0x8, ("hardware slowdown",)),
+        (0x20 | 0x4, ("heat",)),
+        (0x40 | 0x80, ("heat (hardware)", "power brake")),
+        ("NotSupported", None),
+        (None, None),
+        (True, None),
+        (-1, None),
+    ],
+)
+def test_only_what_protects_a_device_slows_it_down(value: Any, slowdowns: tuple[str, ...] | None) -> None:
+    assert parse_slowdowns(value) == slowdowns
+
+
 @pytest.mark.parametrize("name", ["GpuIsLost", "ResetRequired"])
 @pytest.mark.parametrize("field", ["handle", "name", "temperature", "memory_info"])
 def test_a_device_that_any_field_calls_lost_is_lost(field: str, name: str) -> None:
@@ -76,6 +94,7 @@ def test_a_device_that_any_field_calls_lost_is_lost(field: str, name: str) -> No
         ({"handle": "NoPermission"}, "no-permission"),
         ({"handle": "Unknown"}, "gpu-lost"),
         ("IrqIssue", "gpu-lost"),
+        ({"name": "NVIDIA A10", "uuid": "GPU-a", "error": "Timeout"}, "nvml-timeout"),
         ({"name": "NVIDIA A10", "power_usage": "NoPermission"}, None),
         ({"name": "Orin (nvgpu)", "pci_info": "NotSupported"}, None),
     ],
