@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from agent.checks import host, servers
+from agent.checks import hardware, host, servers
 from agent.checks.finding import Bench, Finding, failed
 from agent.errors import EdgeAgentError
 
@@ -14,7 +14,12 @@ CHECKS: tuple[tuple[str, Callable[[Bench], Iterator[Finding]]], ...] = (
     ("runtime", host.check_runtime),
     ("user-namespaces", host.check_user_namespaces),
     ("fuse", host.check_fuse),
+    ("limits", host.check_limits),
     ("container", host.check_container),
+    ("gpu", hardware.check_gpus),
+    ("jetson", hardware.check_jetson),
+    ("emulation", hardware.check_emulation),
+    ("throttling", hardware.check_throttling),
     ("queue", servers.check_queues),
     ("results", servers.check_results),
     ("artifacts", servers.check_artifacts),

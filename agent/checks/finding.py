@@ -48,18 +48,16 @@ class Bench:
     that tries the rights to pull and to publish. results: per name of a queue, the records of its results;
     results_roots: their URIs. store_problems: what the stores do not keep of their promises.
     broker: connects and publishes, None where none is configured.
-    clocks: per name of a server, its clock minus ours in seconds.
+    clocks: per name of a server, its clock minus ours in seconds. emulate: architectures that the configuration wants.
     """
 
     state_dir: Path
     host: Host
     profile: Capabilities
-    uid: int
     prepare: Callable[[], None]
     free_disk: Callable[[], int]
     canary: Callable[[], None]
     artifacts: Callable[[], ArtifactStore]
-    fuse_device: Path = Path("/dev/fuse")
     records: Mapping[str, Callable[[], RecordStore]] = field(default_factory=dict)
     queues: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     results: Mapping[str, Callable[[], RecordStore]] = field(default_factory=dict)
@@ -67,3 +65,4 @@ class Bench:
     store_problems: Callable[[], Sequence[Problem]] = tuple
     broker: Callable[[], None] | None = None
     clocks: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    emulate: Sequence[str] = ()

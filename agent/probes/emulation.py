@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from agent.model.capabilities import RuntimeFacts
 from agent.ports import Host
@@ -42,18 +43,43 @@ def probe(host: Host) -> RuntimeFacts:
     if status is None:
         # Not mounted is known to be none, on a host whose /proc is there.
         return RuntimeFacts(emulated=() if host.list("/proc/sys/fs") else None)
-    entries = [read_text(host, f"{_FOLDER}/{name}") or "" for name in host.list(_FOLDER)]
-    found = {parse_entry(entry) for entry in entries} if status == "enabled" else set()
-    found -= {None, userland_arch(host)}
-    return RuntimeFacts(emulated=tuple(sorted(arch for arch in found if arch is not None)))
+    found = {entry.arch for entry in entries(host) if entry.works} if status == "enabled" else set()
+    return RuntimeFacts(emulated=tuple(sorted(found - {userland_arch(host)})))
 
 
-def parse_entry(text: str) -> str | None:
-    """Return the architecture (Go names) that an entry emulates in containers; None when it does not."""
+class Entry(NamedTuple):
+    """One emulator that the kernel knows: for which architecture (Go names), switched on or not, with flag F or not."""
+
+    name: str
+    arch: str
+    enabled: bool
+    fixed: bool
+
+    @property
+    def works(self) -> bool:
+        """Say whether it emulates in containers."""
+        return self.enabled and self.fixed
+
+
+def entries(host: Host) -> tuple[Entry, ...]:
+    """Return the entries that are for an architecture, whether they work or not."""
+    found = (parse_entry(read_text(host, f"{_FOLDER}/{name}") or "", name) for name in host.list(_FOLDER))
+    return tuple(entry for entry in found if entry is not None)
+
+
+def parse_entry(text: str, name: str = "") -> Entry | None:
+    """Return the entry; None when it is not for an architecture as Apptainer knows them."""
     fields = _fields(text)
-    if "enabled" not in fields or "F" not in fields.get("flags:", "") or fields.get("offset", "0") != "0":
+    arch = _ARCHS.get(fields.get("magic", ""))
+    if arch is None or fields.get("offset", "0") != "0":
         return None
-    return _ARCHS.get(fields.get("magic", ""))
+    return Entry(name, arch, "enabled" in fields, "F" in fields.get("flags:", ""))
+
+
+def is_switched_on(host: Host) -> bool | None:
+    """Say whether the kernel emulates at all; None where binfmt_misc is not mounted."""
+    status = read_text(host, f"{_FOLDER}/status")
+    return None if status is None else status == "enabled"
 
 
 def _fields(text: str) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from agent.probes.emulation import parse_entry, probe
+from agent.probes.emulation import Entry, entries, is_switched_on, parse_entry, probe
 
 from tests.unit.probes.fakehost import FakeHost
 
@@ -31,7 +31,29 @@ FOLDER = "/proc/sys/fs/binfmt_misc"
     ],
 )
 def test_only_entries_that_apptainer_accepts_emulate(entry: str, arch: str | None) -> None:
-    assert parse_entry(entry) == arch
+    files = {f"{FOLDER}/status": "enabled\n", f"{FOLDER}/qemu": entry}
+    assert probe(FakeHost(files)).emulated == (() if arch is None else (arch,))
+
+
+@pytest.mark.parametrize(
+    ("entry", "known"),
+    [
+        (ARM64, Entry("qemu", "arm64", enabled=True, fixed=True)),
+        (ARM64.replace("enabled", "disabled"), Entry("qemu", "arm64", enabled=False, fixed=True)),
+        (ARM64.replace("PF", "POC"), Entry("qemu", "arm64", enabled=True, fixed=False)),
+        (ARM64.replace("0200b700", "0300b700"), None),
+        (ARM64.replace("offset 0", "offset 4"), None),
+        ("", None),
+    ],
+)
+def test_entries_that_do_not_work_are_known_all_the_same(entry: str, known: Entry | None) -> None:
+    assert parse_entry(entry, "qemu") == known
+    assert entries(FakeHost({f"{FOLDER}/qemu": entry})) == ((known,) if known else ())
+
+
+@pytest.mark.parametrize(("status", "on"), [("enabled\n", True), ("disabled\n", False), (None, None)])
+def test_emulation_as_a_whole_is_on_off_or_not_there(status: str | None, on: bool | None) -> None:
+    assert is_switched_on(FakeHost({} if status is None else {f"{FOLDER}/status": status})) is on
 
 
 def test_nothing_is_emulated_while_binfmt_misc_is_disabled() -> None:
