@@ -34,6 +34,19 @@ def expected(name: str) -> dict[str, Any]:
     return facts
 
 
+def fields(wanted: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every field of `wanted`, as differences name them."""
+    if isinstance(wanted, Mapping):
+        for key, value in wanted.items():
+            yield from fields(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(wanted, list) and any(isinstance(item, Mapping) for item in wanted):
+        yield path
+        for index, item in enumerate(wanted):
+            yield from fields(item, f"{path}[{index}]")
+    else:
+        yield path
+
+
 def differences(wanted: Any, found: Any, path: str = "") -> Iterator[Difference]:
     """Yield every field of `wanted` that `found` has not, or has with another value."""
     if isinstance(wanted, Mapping):

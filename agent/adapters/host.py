@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.adapters.cgroup import try_limits
+from agent.adapters.forms import FORMS, parse_table
+from agent.adapters.isolation import fuse_error, has_setuid_starter, unshare_error
 from agent.errors import Unavailable
 from agent.probes.host import QUERIES, parse_cpu_list
 from agent.probes.nvml import CRASHED
@@ -100,6 +103,11 @@ class LiveHost(_Files):
             "nvpmodel": lambda: _printed("nvpmodel", "-q"),
             "throttled": lambda: _printed("vcgencmd", "get_throttled"),
             "runtime-version": self._runtime_version,
+            "uid": os.geteuid,
+            "setuid-starter": lambda: has_setuid_starter(find_runtime(runtime)),
+            "fuse": lambda: fuse_error(root / "dev/fuse"),
+            "unshare": unshare_error,
+            "limits-test": lambda: try_limits(state_dir),
         }
 
     def query(self, name: str) -> Any:
@@ -112,7 +120,7 @@ class LiveHost(_Files):
             done = run(self._nvml_command, self._nvml_timeout, _nvml_environment())
         except Unavailable:
             return {"init": "Timeout"}
-        return _table(done.out) or {"init": CRASHED}
+        return parse_table(done.out) or {"init": CRASHED}
 
     def _runtime_version(self) -> str:
         program = find_runtime(self._runtime)
@@ -141,14 +149,6 @@ def _nvml_environment() -> dict[str, str]:
         searched = f"{_WSL_LIBRARIES}:{searched}" if searched else _WSL_LIBRARIES
     chosen = {"LD_LIBRARY_PATH": searched} if searched else {}
     return {**os.environ, **chosen, "PYTHONSAFEPATH": "1"}
-
-
-def _table(text: str) -> dict[str, Any] | None:
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return table if isinstance(table, dict) else None
 
 
 def _gpu_nodes(root: Path) -> tuple[str, ...]:
@@ -185,27 +185,29 @@ def _file_system(path: Path) -> tuple[str, int, int] | None:
 
 
 class RecordedHost(_Files):
-    """A machine recorded in a directory: its files by their paths, what commands printed in _cmd/NAME.txt."""
+    """A machine recorded in a directory: its files by their paths, answers to queries in the files of `forms`."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._queries: dict[str, Callable[[], Any]] = {
-            "uname-m": lambda: self._command("uname-m") or _machine(self._command("uname-a")),
-            "uname-r": lambda: self._command("uname-r") or _release(self._command("uname-a")),
-            "dpkg-architecture": lambda: self._command("dpkg-print-architecture"),
-            "long-bit": lambda: _number(self._command("getconf-LONG_BIT")),
+        self._queries: dict[str, Callable[[], Any]] = {name: partial(self._answer, name) for name in FORMS}
+        # Where an answer stands that has no file of its own.
+        self._elsewhere: dict[str, Callable[[], Any]] = {
+            "uname-m": lambda: _machine(self._command("uname-a")),
+            "uname-r": lambda: _release(self._command("uname-a")),
             "affinity": lambda: _affinity(self.read("/proc/self/status")),
-            "page-size": lambda: _number(self._command("getconf-PAGESIZE")),
-            "dev-nodes": lambda: _lines(self.read("/_dev_list.txt")),
-            "nvml": lambda: _table((self.read("/_nvml.json") or b"").decode(errors="replace")),
-            "nvpmodel": lambda: self._command("nvpmodel-q"),
-            "throttled": lambda: self._command("vcgencmd-get_throttled"),
-            "runtime-version": lambda: self._command("apptainer-version") or self._command("singularity-version"),
+            "runtime-version": lambda: self._command("singularity-version"),
         }
 
     def query(self, name: str) -> Any:
         """See ports.Host."""
         return _ask(self._queries, name)
+
+    def _answer(self, name: str) -> Any:
+        form = FORMS[name]
+        content = self.read(f"/{form.file}")
+        answer = None if content is None else form.load(content.decode(errors="replace"))
+        other = self._elsewhere[name]() if name in self._elsewhere and not answer else None
+        return answer if other is None else other
 
     def _command(self, name: str) -> str | None:
         content = self.read(f"/_cmd/{name}.txt")
@@ -223,17 +225,9 @@ def _release(uname: str | None) -> str | None:
     return words[2] if len(words) > 3 else None
 
 
-def _lines(content: bytes | None) -> tuple[str, ...] | None:
-    return None if content is None else tuple(content.decode(errors="replace").split())
-
-
 def _affinity(status: bytes | None) -> tuple[int, ...] | None:
     for line in (status or b"").decode(errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key == "Cpus_allowed_list":
             return tuple(sorted(parse_cpu_list(value)))
     return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from agent.checks.finding import Bench, Finding, doubtful, failed, good
 from agent.errors import EdgeAgentError
 from agent.model.units import show_size
-from agent.probes.host import read_int
+from agent.probes import isolation, limits
 
 LITTLE = 1024**3
 
@@ -48,39 +48,30 @@ def check_runtime(bench: Bench) -> Iterator[Finding]:
         yield failed("runtime", "no container runtime was found", "install apptainer")
 
 
-# (file, the value that forbids user namespaces, what to do)
-_NAMESPACE_SWITCHES = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", 0, "sysctl kernel.unprivileged_userns_clone=1"),
-    ("/proc/sys/user/max_user_namespaces", 0, "sysctl user.max_user_namespaces=15000"),
-)
-_APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-
-
 def check_user_namespaces(bench: Bench) -> Iterator[Finding]:
     """A plain user may make user namespaces, which the runtime needs."""
-    name = "user-namespaces"
-    if bench.uid == 0:
-        yield good(name, "not needed as root")
-        return
-    blocked = [(path, remedy) for path, bad, remedy in _NAMESPACE_SWITCHES if read_int(bench.host, path) == bad]
-    for path, remedy in blocked:
-        yield failed(name, f"{path} forbids them", remedy)
-    if not blocked and read_int(bench.host, _APPARMOR) == 1:
-        remedy = "use the distribution's apptainer package, which brings an AppArmor profile"
-        yield doubtful(name, "AppArmor allows them only for programs with a profile", remedy)
-    elif not blocked:
-        yield good(name, "allowed")
+    yield _needed(bench, "user-namespaces", isolation.user_namespaces(bench.host), "allowed")
 
 
 def check_fuse(bench: Bench) -> Iterator[Finding]:
     """A plain user can mount images through FUSE."""
-    device = bench.fuse_device
-    if bench.uid == 0:
-        yield good("fuse", "not needed as root")
-    elif os.access(device, os.R_OK | os.W_OK):
-        yield good("fuse", f"{device} can be used")
-    else:
-        yield failed("fuse", f"{device} is not there or not for this user", "modprobe fuse; chmod 666 /dev/fuse")
+    yield _needed(bench, "fuse", isolation.fuse(bench.host), "/dev/fuse can be used")
+
+
+def _needed(bench: Bench, name: str, shortfall: isolation.Shortfall | None, fine: str) -> Finding:
+    if shortfall is None:
+        return good(name, isolation.exemption(bench.host) or fine)
+    tell = failed if shortfall.certain else doubtful
+    return tell(name, shortfall.message, shortfall.remedy)
+
+
+def check_limits(bench: Bench) -> Iterator[Finding]:
+    """The kernel can hold jobs to their CPUs, memory and processes."""
+    found = limits.limits(bench.host)
+    if found is not None and found.kind == "exact":
+        yield good("limits", "limits are exact")
+    elif found is not None:
+        yield doubtful("limits", f"limits are best effort: {found.why}", found.remedy)
 
 
 def check_container(bench: Bench) -> Iterator[Finding]:

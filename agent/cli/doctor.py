@@ -14,7 +14,6 @@ import click
 
 from agent import wiring
 from agent.adapters.apptainer import ApptainerRuntime
-from agent.adapters.host import LiveHost
 from agent.adapters.servertime import clock_difference
 from agent.canary import run_canary
 from agent.checks import examine
@@ -60,9 +59,8 @@ def bench(config: Config) -> Bench:
     elsewhere = [queue for queue in config.queues if is_pubsub(queue.url)]
     return Bench(
         state_dir=config.state_dir,
-        host=LiveHost(state_dir=config.state_dir),
+        host=wiring.live_host(config),
         profile=profile,
-        uid=os.geteuid(),
         prepare=partial(wiring.prepare_state_dir, config),
         free_disk=partial(wiring.free_disk, config),
         canary=partial(_run_container, config),
@@ -74,6 +72,7 @@ def bench(config: Config) -> Bench:
         store_problems=partial(_problems, stores),
         broker=None if config.mqtt.url is None else partial(_try_broker, config, profile),
         clocks=_clocks(config),
+        emulate=config.runtime.emulate,
     )
 
 

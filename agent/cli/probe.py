@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agent import wiring
 from agent.adapters.host import RecordedHost
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
+from agent.config import Config
 from agent.model.capabilities import Capabilities
 from agent.model.units import show_size
 from agent.probes import probe_host
@@ -24,15 +26,37 @@ from agent.probes import probe_host
     metavar="DIR",
     help="Read the recorded host in DIR instead of this one.",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write what is read of this host into DIR, without what names it: for a bug report, or for --root.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: edge-agent/capabilities/v1.")
 @click.pass_context
-def probe(ctx: click.Context, root: Path | None, as_json: bool) -> None:
+def probe(ctx: click.Context, root: Path | None, record: Path | None, as_json: bool) -> None:
     """Show what this host is and has, and what is wrong with it."""
-    profile = wiring.probe(config_from(ctx).config) if root is None else probe_host(RecordedHost(root))
+    profile = _profile(ctx, root, record)
     if as_json:
         print_json(profile.table())
     else:
         _print_for_people(profile)
+
+
+def _profile(ctx: click.Context, root: Path | None, record: Path | None) -> Capabilities:
+    if root is not None and record is not None:
+        raise click.UsageError("--record records this host, --root reads another one: give one of them")
+    if root is not None:
+        return probe_host(RecordedHost(root))
+    config = config_from(ctx).config
+    return wiring.probe(config) if record is None else _recorded(config, record)
+
+
+def _recorded(config: Config, directory: Path) -> Capabilities:
+    profile, count = wiring.record(config, directory)
+    if sys.stderr.isatty():
+        click.echo(f"recorded in {directory}: {count} files, without serial numbers, addresses and names", err=True)
+    return profile
 
 
 def _print_for_people(profile: Capabilities) -> None:

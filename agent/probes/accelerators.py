@@ -54,6 +54,13 @@ _PROCESSING = "12"  # PCI class "processing accelerators"
 # Chips of Rockchip's that have an NPU, by their beginnings; its own kernels have no node in /dev/accel for it.
 _ROCKCHIP_NPUS = ("rk1808", "rk3399pro", "rk356", "rk3576", "rk3588", "rv1103", "rv1106", "rv1109", "rv1126")
 _DSP = re.compile(r"/dev/fastrpc-\w+")
+_KFD_NODE = "/dev/kfd"
+
+
+def is_node(path: str) -> bool:
+    """Say whether an accelerator is found by a device node at `path`."""
+    forms = (*(part.nodes for part in _PCI_PARTS.values()), _DSP.pattern, _KFD_NODE)
+    return any(re.fullmatch(form, path) for form in forms)
 
 
 class _Node(NamedTuple):
@@ -149,7 +156,7 @@ def _rockchip(soc: str | None, accel: tuple[_Node, ...], render: tuple[_Node, ..
 
 def _amd_gpus(host: Host, paths: list[str]) -> Iterator[Accelerator]:
     """Yield the GPUs that AMD's compute driver offers, by their instruction set."""
-    if "/dev/kfd" not in paths:
+    if _KFD_NODE not in paths:
         return
     for name in host.list(_KFD):
         facts = parse_pairs(read_text(host, f"{_KFD}/{name}/properties") or "", " ")

@@ -25,6 +25,14 @@ QUERIES = {
     "dev-nodes": "paths of the device nodes of GPUs; tuple[str, ...]",
     "nvml": "what NVML answers, in the form of `python -m agent.nvml`; dict (asked where there is a sign of NVIDIA)",
     "runtime-version": 'what the container runtime answers to --version; str, "" where there is known to be none',
+    "uid": "effective user id of this process; int",
+    "setuid-starter": "whether the runtime has a setuid starter of root's; bool",
+    "fuse": 'the error of opening /dev/fuse for reading and writing ("ENOENT"), "" where it can be opened; str',
+    "unshare": 'what `unshare --user` complains of, "" when it works; str (asked of plain users in containers)',
+    "limits-test": (
+        'how far setting limits on a group of jobs came; dict: step is "done" or the one that failed (tree, '
+        "controllers, make, kill, enable, write), with path, error and the missing controllers"
+    ),
 }
 _MOST_CPUS = 1 << 16  # far above NR_CPUS: a broken file must not fill the memory
 

@@ -1,4 +1,4 @@
-"""The container runtime: Apptainer or SingularityCE, its version, and what it runs natively."""
+"""The container runtime: Apptainer or SingularityCE, its version, what it runs natively, and how well limits hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from agent.model.capabilities import RuntimeFacts
 from agent.ports import Host
+from agent.probes import limits
 from agent.probes.cpu import userland_arch
 from agent.probes.host import ProbeProblem
 
@@ -34,7 +35,9 @@ def probe(host: Host) -> RuntimeFacts:
     name, version = parse_version(answer)
     if not is_new_enough(name, version):
         raise ProbeProblem(f"{name} {version} is too old", _REMEDY)
-    return RuntimeFacts(name=name, version=version, archs=archs(userland_arch(host)), limits="best-effort")
+    found = limits.limits(host)
+    kind = found.kind if found else None
+    return RuntimeFacts(name=name, version=version, archs=archs(userland_arch(host)), limits=kind)
 
 
 def parse_version(text: str) -> Version:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from agent.wiring.host import (
     build_canary_image,
     free_disk,
+    live_host,
     match_policy,
     prepare_state_dir,
     probe,
+    record,
     runtime_path,
     share_of,
 )
@@ -24,9 +26,11 @@ __all__ = [
     "broker_of",
     "build_canary_image",
     "free_disk",
+    "live_host",
     "match_policy",
     "prepare_state_dir",
     "probe",
+    "record",
     "run_agent",
     "runtime_path",
     "share_of",

@@ -31,8 +31,25 @@ def _configured_runtime(config: Config) -> Path | None:
 
 def probe(config: Config, problems: Sequence[Problem] = ()) -> Capabilities:
     """Return what this host is; `problems` are known from elsewhere."""
-    host = LiveHost(state_dir=config.state_dir, runtime=_configured_runtime(config))
-    return probe_host(host, config.labels, config.agent.id, problems)
+    return probe_host(live_host(config), config.labels, config.agent.id, problems)
+
+
+def live_host(config: Config) -> LiveHost:
+    """Return this machine, as probes and checks see it."""
+    return LiveHost(state_dir=config.state_dir, runtime=_configured_runtime(config))
+
+
+def record(config: Config, directory: Path) -> tuple[Capabilities, int]:
+    """Record this host into `directory`; return its profile as the recording has it, and the number of files.
+
+    Labels and id of the configuration are no part of it. Raises InvalidInput when the directory is not empty.
+    """
+    from agent.adapters.recording import Recording, prepare
+
+    prepare(directory)
+    recording = Recording(live_host(config))
+    profile = probe_host(recording)
+    return profile, recording.save(directory)
 
 
 def share_of(config: Config, profile: Capabilities) -> Share:

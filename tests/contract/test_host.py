@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,11 @@ _TYPES = {
     "nvpmodel": str,
     "throttled": str,
     "runtime-version": str,
+    "uid": int,
+    "setuid-starter": bool,
+    "fuse": str,
+    "unshare": str,
+    "limits-test": dict,
 }
 
 
@@ -96,6 +105,109 @@ def test_both_see_the_same_processor_and_memory(tmp_path: Path) -> None:
     assert recorded.cpu.features == live.cpu.features
     assert recorded.cpu.online == live.cpu.online
     assert recorded.memory.total_bytes == live.memory.total_bytes
+
+
+def _installed(*arguments: str | Path, state_dir: Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "agent", "--state-dir", str(state_dir), "probe", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_this_machine_is_recorded_and_replayed_with_an_equal_profile(tmp_path: Path) -> None:
+    state_dir, recorded = tmp_path / "state", tmp_path / "recorded"
+    first = _installed("--record", recorded, "--json", state_dir=state_dir)
+    again = _installed("--root", recorded, "--json", state_dir=state_dir)
+    assert (first.returncode, first.stderr, again.returncode, again.stderr) == (0, "", 0, "")
+    assert json.loads(first.stdout)["cpu"]["arch"] is not None
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+
+
+def test_a_recording_of_this_machine_does_not_name_it(tmp_path: Path) -> None:
+    assert _installed("--record", tmp_path / "recorded", state_dir=tmp_path / "state").returncode == 0
+    texts = [path.read_bytes() for path in (tmp_path / "recorded").rglob("*") if path.is_file()]
+    assert len(texts) > 10
+    for path in (Path("/etc/machine-id"), *Path("/sys/class/dmi/id").glob("*_serial")):
+        secret = path.read_bytes().strip() if path.exists() else b""
+        assert len(secret) < 4 or not any(secret in text for text in texts)
+
+
+def test_a_directory_with_something_in_it_is_not_recorded_into(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    done = _installed("--record", tmp_path, state_dir=tmp_path / "state")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--record: {tmp_path} is not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_on_a_terminal_it_is_told_where_the_recording_is(tmp_path: Path) -> None:
+    reader, terminal = os.openpty()
+    recorded = tmp_path / "recorded"
+    argv = [sys.executable, "-m", "agent", "--state-dir", str(tmp_path), "probe", "--record", str(recorded), "--json"]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=True)
+    told = os.read(reader, 4096).decode()
+    os.close(terminal)
+    os.close(reader)
+    assert f"recorded in {recorded}: " in told
+    assert json.loads(done.stdout)["schema"]
+
+
+def test_another_host_cannot_be_recorded(tmp_path: Path) -> None:
+    done = _installed("--record", tmp_path / "a", "--root", tmp_path, state_dir=tmp_path / "state")
+    assert done.returncode == 2
+    assert "give one of them" in done.stderr
+
+
+def test_trying_limits_leaves_no_group_behind(tmp_path: Path) -> None:
+    answer = LiveHost(state_dir=tmp_path).query("limits-test")
+    assert answer["step"] in ("done", "tree", "controllers", "make", "kill", "enable", "write")
+    groups = _groups_of(tmp_path)
+    assert [each for each in groups if each.exists()] == []
+
+
+def _groups_of(state_dir: Path) -> list[Path]:
+    """Where groups of this state directory may be, by their name."""
+    name = "edge-agent-" + hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:8]
+    return list(Path("/sys/fs/cgroup").glob(f"**/{name}"))
+
+
+def test_fuse_is_tried(tmp_path: Path) -> None:
+    host = LiveHost(tmp_path, state_dir=tmp_path)
+    assert host.query("fuse") == "ENOENT"
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "fuse").touch()
+    assert host.query("fuse") == ""
+    (tmp_path / "dev" / "fuse").unlink()
+    (tmp_path / "dev" / "fuse").mkdir()
+    assert host.query("fuse") == "EISDIR"
+
+
+def test_a_setuid_starter_is_one_that_root_owns_with_the_bit_set(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = _program(tmp_path / "bin" / "apptainer", "exit 0\n")
+    host = LiveHost(state_dir=tmp_path, runtime=program)
+    assert host.query("setuid-starter") is False
+    folder = tmp_path / "lib" / "x86_64-linux-gnu" / "apptainer" / "bin"
+    folder.mkdir(parents=True)
+    starter = _program(folder / "starter-suid", "exit 0\n")
+    assert host.query("setuid-starter") is False
+    starter.chmod(0o4755)
+    assert host.query("setuid-starter") is (os.geteuid() == 0)
+
+
+@pytest.mark.parametrize(
+    ("script", "answer"),
+    [
+        ('test "$*" = "--user --map-root-user true"\n', ""),
+        ("echo unshare: not permitted >&2; exit 1\n", "unshare: not permitted"),
+        ("exit 3\n", "it ends with status 3"),
+    ],
+)
+def test_user_namespaces_are_tried_with_the_program_for_it(
+    script: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert LiveHost(state_dir=tmp_path).query("unshare") is None
+    _program(tmp_path / "unshare", script)
+    assert LiveHost(state_dir=tmp_path).query("unshare") == answer
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from agent.adapters.cgroup import job_groups, parse_mount, parse_own
+from agent.adapters.cgroup import Tree, job_groups, parse_mount, parse_own, parse_unit, try_limits
 
 UNIFIED = "25 1 0:23 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 HYBRID = """\
@@ -40,15 +41,84 @@ def test_the_own_group_is_the_one_of_version_2(cgroup: str, own: str | None) -> 
     assert parse_own(cgroup) == own
 
 
-class Kernel:
-    """Files that look like a kernel's: what a process sees of itself, and a tree of groups."""
+@pytest.mark.parametrize(
+    ("own", "unit"),
+    [
+        ("/system.slice/edge.service", "/system.slice/edge.service"),
+        ("/system.slice/edge.service/agent", "/system.slice/edge.service"),
+        ("/user.slice/user@1.service/app.slice/a.scope", "/user.slice/user@1.service/app.slice/a.scope"),
+        ("/user.slice/user@1.service/init.scope/x", "/user.slice/user@1.service/init.scope"),
+        ("/lab/agent", "/lab/agent"),
+        ("/", ""),
+    ],
+)
+def test_the_unit_of_a_group_is_where_groups_of_its_own_may_go(own: str, unit: str) -> None:
+    assert parse_unit(own) == unit
 
-    def __init__(self, folder: Path) -> None:
-        self.proc, self.tree = folder / "proc", folder / "tree"
+
+CONTROLLERS = "cpu io memory pids"
+
+
+class Kernel:
+    """Files that look like a kernel's: what a process sees of itself, and a tree of groups with its rules.
+
+    A group's files appear and vanish with it, limits only where the group above has the controllers switched on, and
+    one with processes (`busy`) lets nobody switch them on.
+    """
+
+    def __init__(self, folder: Path, own: str = "/own") -> None:
+        self.proc, self.mount = folder / "proc", folder / "tree"
+        self.tree = Tree(self.make, self.remove)
+        self.kills = True
+        self.frozen: tuple[str, ...] = ()
+        self.log: list[str] = []
         self.proc.mkdir()
-        (self.tree / "own").mkdir(parents=True)
-        (self.proc / "mountinfo").write_text(f"25 1 0:23 / {self.tree} rw - cgroup2 cgroup2 rw\n")
-        (self.proc / "cgroup").write_text("0::/own\n")
+        (self.proc / "mountinfo").write_text(f"25 1 0:23 / {self.mount} rw - cgroup2 cgroup2 rw\n")
+        (self.proc / "cgroup").write_text(f"0::{own}\n")
+        self.own = self.mount / own.strip("/")
+        for each in (*reversed(self.own.parents), self.own):
+            if each.is_relative_to(self.mount):
+                each.mkdir(parents=True)
+                self.fill(each, CONTROLLERS)
+
+    def fill(self, group: Path, controllers: str) -> None:
+        (group / "cgroup.controllers").write_text(f"{controllers}\n")
+        for name in ("cgroup.procs", "cgroup.subtree_control"):
+            (group / name).touch()
+
+    def busy(self, group: Path) -> None:
+        (group / "cgroup.subtree_control").unlink()
+        (group / "cgroup.subtree_control").mkdir()
+
+    def make(self, group: Path) -> None:
+        if not group.parent.exists():
+            self.make(group.parent)
+        group.mkdir(exist_ok=True)
+        self.log.append(group.name)
+        self.fill(group, CONTROLLERS)
+        if self.kills:
+            (group / "cgroup.kill").touch()
+        for name in ("cpu.max", "memory.max", "pids.max"):
+            if name in self.frozen:
+                (group / name).mkdir()
+            else:
+                (group / name).write_text("max\n")
+
+    def remove(self, group: Path) -> None:
+        if any(each.is_dir() and (each / "cgroup.procs").exists() for each in group.iterdir()):
+            raise OSError(39, "Directory not empty")
+        for each in group.iterdir():
+            (each.rmdir if each.is_dir() else each.unlink)()
+        group.rmdir()
+
+    def try_limits(self) -> dict[str, str]:
+        return try_limits(Path("/state"), self.proc, self.tree)
+
+    def groups(self) -> Path | None:
+        return job_groups(Path("/state"), self.proc, self.tree)
+
+    def left(self) -> list[Path]:
+        return [each for each in self.own.iterdir() if each.name.startswith("edge-agent-")]
 
 
 @pytest.fixture
@@ -68,10 +138,125 @@ def test_without_proc_there_are_no_groups(tmp_path: Path) -> None:
 def test_a_tree_whose_groups_cannot_be_killed_is_not_used_and_nothing_stays_in_it(kernel: Kernel) -> None:
     """A plain directory has no cgroup.kill, like a kernel before 5.14."""
     assert job_groups(Path("/state"), kernel.proc) is None
-    assert list((kernel.tree / "own").iterdir()) == []
+    assert kernel.left() == []
 
 
 def test_a_tree_that_cannot_be_written_to_is_not_used(kernel: Kernel) -> None:
-    (kernel.tree / "own").rmdir()
-    (kernel.tree / "own").touch()
-    assert job_groups(Path("/state"), kernel.proc) is None
+    shutil.rmtree(kernel.own)
+    kernel.own.touch()
+    assert kernel.groups() is None
+    assert kernel.try_limits()["step"] == "controllers"
+
+
+def test_groups_of_jobs_go_below_the_own_one_and_the_trial_is_gone(kernel: Kernel) -> None:
+    groups = kernel.groups()
+    assert groups is not None
+    assert groups.parent == kernel.own
+    assert kernel.left() == []
+
+
+def test_groups_that_no_process_may_be_moved_to_are_not_used(kernel: Kernel) -> None:
+    (kernel.own / "cgroup.procs").unlink()
+    assert kernel.groups() is None
+
+
+def test_beside_the_subgroup_of_a_service_limits_are_exact(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, "/system.slice/edge.service/agent")
+    kernel.busy(kernel.own)
+    groups = kernel.groups()
+    assert groups is not None
+    assert groups.parent == kernel.own.parent
+    assert kernel.try_limits() == {"step": "done"}
+
+
+def test_where_the_unit_is_not_ours_the_own_group_is_used(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, "/system.slice/other.service/agent")
+    (kernel.own.parent / "cgroup.procs").unlink()
+    groups = kernel.groups()
+    assert groups is not None
+    assert groups.parent == kernel.own
+
+
+# --- trying limits ----------------------------------------------------------------------------------------------------
+
+
+def test_limits_that_are_kept_are_exact_and_nothing_is_left(kernel: Kernel) -> None:
+    assert kernel.try_limits() == {"step": "done"}
+    assert kernel.left() == []
+    assert any(name.startswith("limits-") for name in kernel.log)
+    assert (kernel.own / "cgroup.subtree_control").read_text() == "-cpu -memory -pids"
+
+
+def test_controllers_that_somebody_switched_on_stay_on(kernel: Kernel) -> None:
+    (kernel.own / "cgroup.subtree_control").write_text(CONTROLLERS)
+    assert kernel.try_limits() == {"step": "done"}
+    assert (kernel.own / "cgroup.subtree_control").read_text() == CONTROLLERS
+
+
+def test_with_jobs_in_its_groups_nothing_is_switched_off(kernel: Kernel) -> None:
+    groups = kernel.groups()
+    assert groups is not None
+    kernel.make(groups / "job-1")
+    assert kernel.try_limits() == {"step": "done"}
+    assert (kernel.own / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert [each.name for each in groups.iterdir() if each.is_dir()] == ["job-1"]
+
+
+def test_without_a_tree_of_version_2_limits_are_not_tried(kernel: Kernel) -> None:
+    (kernel.proc / "mountinfo").write_text("")
+    assert kernel.try_limits() == {"step": "tree"}
+
+
+def test_controllers_that_are_missing_are_named(kernel: Kernel) -> None:
+    (kernel.own / "cgroup.controllers").write_text("cpu hugetlb\n")
+    assert kernel.try_limits() == {"step": "controllers", "path": str(kernel.own), "missing": "memory, pids"}
+
+
+def test_a_group_with_processes_passes_no_controllers_on(kernel: Kernel) -> None:
+    kernel.busy(kernel.own)
+    found = kernel.try_limits()
+    assert (found["step"], found["path"]) == ("enable", str(kernel.own))
+    assert found["error"]
+    assert kernel.left() == []
+
+
+def test_a_kernel_that_cannot_kill_groups_makes_no_use_of_them(kernel: Kernel) -> None:
+    kernel.kills = False
+    assert kernel.try_limits()["step"] == "kill"
+
+
+@pytest.mark.parametrize("name", ["cpu.max", "memory.max", "pids.max"])
+def test_each_limit_is_tried(kernel: Kernel, name: str) -> None:
+    kernel.frozen = (name,)
+    found = kernel.try_limits()
+    assert found["step"] == "write"
+    assert kernel.left() == []
+
+
+def test_a_group_that_cannot_be_made_is_named(kernel: Kernel) -> None:
+    def forbidden(group: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    found = try_limits(Path("/state"), kernel.proc, Tree(forbidden, kernel.remove))
+    assert found["step"] == "make"
+    assert found["path"].startswith(str(kernel.own))
+    assert found["error"] == "Permission denied"
+
+
+def test_a_limit_that_is_not_kept_is_none(kernel: Kernel) -> None:
+    def forgetful(group: Path) -> None:
+        kernel.make(group)
+        (group / "pids.max").unlink()
+        (group / "pids.max").symlink_to("/dev/null")
+
+    found = try_limits(Path("/state"), kernel.proc, Tree(forgetful, kernel.remove))
+    assert found["step"] == "write"
+    assert "pids.max keeps" in found["error"]
+
+
+def test_a_plain_directory_is_not_taken_for_a_tree(tmp_path: Path) -> None:
+    """As on a file system without the kernel's files: writing to a file that is not there must not look well."""
+    kernel = Kernel(tmp_path)
+    found = try_limits(Path("/state"), kernel.proc)
+    assert found["step"] == "kill"
+    assert kernel.left() == []

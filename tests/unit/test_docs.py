@@ -14,10 +14,12 @@ import click
 import pytest
 from agent.attempt import TRANSITIONS, State
 from agent.board import ModeName
+from agent.checks import CHECKS
 from agent.cli import COMMANDS, cli
 from agent.cli.help import read_pages
 from agent.model.records import Outcome
 from agent.model.verdict import Reason, Standing
+from agent.probes.reasons import REMEDIES
 
 TOP = Path(__file__).parents[2]
 PAGES = read_pages() | {name: (TOP / f"{name}.md").read_text() for name in ("README", "CONTRIBUTING", "CHANGELOG")}
@@ -99,6 +101,14 @@ def test_every_outcome_has_its_row() -> None:
 def test_the_table_of_states_is_that_of_the_code() -> None:
     rows = set(re.findall(r"(?m)^\| `([a-z]+)` \| `([a-z-]+)` \| `([a-z]+)` \|$", PAGES["path"]))
     assert rows == {(state.value, event.value, after.value) for (state, event), after in TRANSITIONS.items()}
+
+
+def test_every_reason_why_a_gpu_cannot_be_used_has_its_row() -> None:
+    assert set(REMEDIES) <= set(first_cells("operations"))
+
+
+def test_every_check_of_doctor_has_its_row() -> None:
+    assert {name for name, _ in CHECKS} <= set(first_cells("operations"))
 
 
 def test_every_mode_is_explained_to_operators() -> None:

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 import pytest
-from agent.adapters.host import RecordedHost
 from agent.checks import CHECKS, Bench, Finding, examine
 from agent.errors import BrokerRefused, HostFault, StoreUnavailable, Unavailable
 from agent.model.capabilities import Capabilities, Problem, RuntimeFacts
@@ -22,6 +21,7 @@ ABLE = Capabilities(runtime=RuntimeFacts(name="apptainer", version="1.4.5", arch
 UNABLE = Capabilities(
     runtime=RuntimeFacts(archs=()), problems=(Problem("runtime", "no apptainer on PATH", "install apptainer"),)
 )
+WELL: dict[str, Any] = {"uid": 1000, "fuse": "", "setuid_starter": False, "limits_test": {"step": "done"}}
 NewBench = Callable[..., Bench]
 
 
@@ -67,21 +67,17 @@ def failing(error: Exception) -> Callable[[], Any]:
 @pytest.fixture
 def new_bench(tmp_path: Path) -> NewBench:
     """A function that returns a bench where all is well, but for what is given."""
-    fuse = tmp_path / "fuse"
-    fuse.touch()
 
     def make(**given: Any) -> Bench:
         records, results = FakeRecords(FakeClock()), FakeRecords(FakeClock())
         good: dict[str, Any] = {
             "state_dir": tmp_path,
-            "host": FakeHost(),
+            "host": FakeHost(**WELL),
             "profile": ABLE,
-            "uid": 1000,
             "prepare": nothing,
             "free_disk": lambda: 5 * GIB,
             "canary": nothing,
             "artifacts": FakeArtifacts,
-            "fuse_device": fuse,
             "records": {"lab": lambda: records},
             "queues": {"cloud": nothing},
             "results": {"lab": lambda: results},
@@ -171,30 +167,35 @@ def test_a_container_that_does_not_run_fails(new_bench: NewBench) -> None:
 @pytest.mark.parametrize(
     ("file", "value", "status"),
     [
-        ("proc/sys/kernel/unprivileged_userns_clone", "0", "failure"),
-        ("proc/sys/kernel/unprivileged_userns_clone", "1", "ok"),
-        ("proc/sys/user/max_user_namespaces", "0", "failure"),
-        ("proc/sys/user/max_user_namespaces", "15000", "ok"),
-        ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "warning"),
-        ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "0", "ok"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "failure"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "1", "ok"),
+        ("/proc/sys/user/max_user_namespaces", "0", "failure"),
+        ("/proc/sys/user/max_user_namespaces", "15000", "ok"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "warning"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "0", "ok"),
     ],
 )
-def test_user_namespaces(new_bench: NewBench, tmp_path: Path, file: str, value: str, status: str) -> None:
-    switch = tmp_path / "host" / file
-    switch.parent.mkdir(parents=True)
-    switch.write_text(f"{value}\n")
-    host = RecordedHost(tmp_path / "host")
-    answer = only(new_bench(host=host), "user-namespaces")
+def test_user_namespaces(new_bench: NewBench, file: str, value: str, status: str) -> None:
+    files = {file: f"{value}\n"}
+    answer = only(new_bench(host=FakeHost(files, **WELL)), "user-namespaces")
     assert answer[0] == status
     assert bool(answer[2]) == (status != "ok")
-    assert only(new_bench(host=host, uid=0), "user-namespaces")[:2] == ("ok", "not needed as root")
+    root = FakeHost(files, **{**WELL, "uid": 0})
+    assert only(new_bench(host=root), "user-namespaces")[:2] == ("ok", "not needed as root")
 
 
-def test_without_fuse_only_root_can_mount_images(new_bench: NewBench, tmp_path: Path) -> None:
-    status, message, remedy = only(new_bench(fuse_device=tmp_path / "none"), "fuse")
-    assert (status, message) == ("failure", f"{tmp_path / 'none'} is not there or not for this user")
+def test_without_fuse_only_root_can_mount_images(new_bench: NewBench) -> None:
+    status, message, remedy = only(new_bench(host=FakeHost(**{**WELL, "fuse": "ENOENT"})), "fuse")
+    assert (status, message) == ("failure", "there is no /dev/fuse (ENOENT)")
     assert "modprobe fuse" in remedy
-    assert only(new_bench(fuse_device=tmp_path / "none", uid=0), "fuse")[0] == "ok"
+    assert only(new_bench(host=FakeHost(**{**WELL, "fuse": "ENOENT", "uid": 0})), "fuse")[0] == "ok"
+
+
+def test_limits_that_are_best_effort_are_a_doubt_with_the_reason(new_bench: NewBench) -> None:
+    assert only(new_bench(), "limits") == ("ok", "limits are exact", "")
+    status, message, remedy = only(new_bench(host=FakeHost(**{**WELL, "limits_test": {"step": "tree"}})), "limits")
+    assert (status, message) == ("warning", "limits are best effort: there is no cgroup v2 tree")
+    assert remedy
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------

@@ -56,7 +56,13 @@ def test_a_host_without_a_usable_runtime_gets_a_remedy(answer: str, message: str
 )
 def test_what_runs_without_emulation(machine: str, archs: tuple[str, ...] | None) -> None:
     facts = runtime.probe(FakeHost(runtime_version="apptainer version 1.4.5", uname_m=machine))
-    assert (facts.archs, facts.limits) == (archs, "best-effort")
+    assert (facts.archs, facts.limits) == (archs, None)
+
+
+@pytest.mark.parametrize(("step", "kind"), [("done", "exact"), ("tree", "best-effort")])
+def test_limits_are_what_trying_them_has_shown(step: str, kind: str) -> None:
+    host = FakeHost(runtime_version="apptainer version 1.4.5", limits_test={"step": step})
+    assert runtime.probe(host).limits == kind
 
 
 def test_a_recording_without_a_runtime_does_not_say() -> None:
