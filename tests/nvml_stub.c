@@ -71,6 +71,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **out) {
 int nvmlDeviceGetName(void *device, char *out, unsigned size) { return text("name", device, out, size); }
 int nvmlDeviceGetUUID(void *device, char *out, unsigned size) { return text("uuid", device, out, size); }
 int nvmlDeviceGetComputeMode(void *device, unsigned *out) { return number("mode", device, out); }
+int nvmlDeviceGetAddressingMode(void *device, unsigned *out) { return number("ats", device, out + 1); } /* version, value */
 int nvmlDeviceGetMinorNumber(void *device, unsigned *out) { return number("minor", device, out); }
 int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out) { (void)sensor; return number("temp", device, out); }
 

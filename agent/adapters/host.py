@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _RUNTIME_TIMEOUT = 10.0
 _TOOL_TIMEOUT = 2.0
 _NVML_TIMEOUT = 10.0  # a busy driver takes seconds, on a Thor even an idle one
 _WSL_LIBRARIES = "/usr/lib/wsl/lib"
+_ASK_PERSONALITY, _PER_LINUX32 = 0xFFFFFFFF, 0x0008  # sys/personality.h
 _GPU_NODES = ("nvidia*", "nvidia-caps/*", "nvhost-*", "nvmap", "nvgpu/*/*", "dxg")
 
 
@@ -94,14 +95,17 @@ class LiveHost(_Files):
         self._queries: dict[str, Callable[[], Any]] = {
             "uname-m": lambda: os.uname().machine,
             "uname-r": lambda: os.uname().release,
-            "elf": _own_elf,
+            "elf": lambda: _header(sys.executable),
             "affinity": lambda: tuple(sorted(os.sched_getaffinity(0))),
             "page-size": lambda: os.sysconf("SC_PAGE_SIZE"),
             "statvfs": lambda: _file_system(state_dir),
             "dev-nodes": lambda: _gpu_nodes(root),
+            "denied-nodes": lambda: _denied(root, _gpu_nodes(root)),
             "nvml": self._nvml,
             "nvpmodel": lambda: _printed("nvpmodel", "-q"),
             "throttled": lambda: _printed("vcgencmd", "get_throttled"),
+            "runtime-elf": lambda: _header(find_runtime(runtime)),
+            "aarch32": lambda: runs_aarch32(os.uname().machine),
             "runtime-version": self._runtime_version,
             "uid": os.geteuid,
             "setuid-starter": lambda: has_setuid_starter(find_runtime(runtime)),
@@ -157,6 +161,11 @@ def _gpu_nodes(root: Path) -> tuple[str, ...]:
     return tuple(sorted(f"/{node.relative_to(root)}" for node in found))
 
 
+def _denied(root: Path, nodes: Iterable[str]) -> tuple[str, ...]:
+    """Return the nodes that may not be opened: rights and the cgroup's rules for devices, without waking a device."""
+    return tuple(node for node in nodes if not os.access(root / node.lstrip("/"), os.R_OK | os.W_OK))
+
+
 def _printed(program: str, *arguments: str) -> str | None:
     """Return what a vendor's tool prints; None where there is no such tool, or it does not end in time."""
     path = shutil.which(program)
@@ -166,12 +175,31 @@ def _printed(program: str, *arguments: str) -> str | None:
         return None
 
 
-def _own_elf() -> bytes | None:
+def _header(program: str | None) -> bytes | None:
+    """Return the first bytes of a program's file."""
     try:
-        with Path(sys.executable).open("rb") as file:
-            return file.read(64)
+        with Path(program or os.devnull).open("rb") as file:
+            return file.read(64) or None
     except OSError:
         return None
+
+
+def runs_aarch32(machine: str) -> bool | None:
+    """Say whether this kernel runs 32-bit programs of Arm, as lscpu finds it out; None on other machines (uname -m).
+
+    A thread may take the personality of a 32-bit process only where such processes can run; it is given back at once.
+    """
+    if machine != "aarch64":
+        return None
+    import ctypes
+
+    personality = ctypes.CDLL(None).personality
+    personality.argtypes = (ctypes.c_ulong,)
+    before = personality(_ASK_PERSONALITY)
+    if before < 0 or personality(_PER_LINUX32) < 0:
+        return False
+    personality(before)
+    return True
 
 
 def _file_system(path: Path) -> tuple[str, int, int] | None:

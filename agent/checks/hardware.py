@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from agent.checks.finding import Bench, Finding, doubtful, failed, good
 from agent.model.capabilities import Gpu
-from agent.probes import emulation, look_at_gpus, reasons
+from agent.probes import driver, emulation, look_at_gpus, reasons
+from agent.probes.gpu_methods import CDI_FOLDERS, cdi_specifications
 from agent.probes.host import read_text
 
 # Why a GPU cannot be used, where nothing is broken.
 _BY_CHOICE = (reasons.PROHIBITED, reasons.BUSY)
+_MEMORY_NODE = "/dev/nvidia-uvm"
 _CSV_FOLDER = "/etc/nvidia-container-runtime/host-files-for-container.d"
-_CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
-_CDI_KIND = "nvidia.com/gpu"
 _MAKE_LIST = "nvidia-ctk cdi generate --mode=csv --output=/etc/cdi/nvidia.yaml"
 _INSTALL_QEMU = "install qemu-user-static and binfmt-support (Debian, Ubuntu), or a package like them"
 _POWER = "under_voltage"  # a word of HealthFacts.throttled
@@ -27,8 +27,17 @@ def check_gpus(bench: Bench) -> Iterator[Finding]:
     found = [each for each in bench.profile.gpus or () if each.vendor == "nvidia"]
     yield from (failed("gpu", problem.message, problem.remedy or "") for problem in problems)
     yield from (_judge_gpu(each) for each in found)
+    if any(each.usable and each.kind == "discrete" for each in found):
+        yield from _missing_nodes(driver.open_nodes(bench.host) or frozenset())
     if not (problems or found):
         yield good("gpu", "there is none of NVIDIA's")
+
+
+def _missing_nodes(nodes: frozenset[str]) -> Iterator[Finding]:
+    """The driver makes its nodes by need, one of them only when a program of root's asks for it."""
+    if "/dev/nvidiactl" in nodes and _MEMORY_NODE not in nodes:
+        message = f"{_MEMORY_NODE} is missing, or this user may not open it: no program can use CUDA"
+        yield failed("gpu", message, "run `nvidia-modprobe -u -c=0` as root at each start of the host; see its rights")
 
 
 def _judge_gpu(found: Gpu) -> Finding:
@@ -47,15 +56,14 @@ def check_jetson(bench: Bench) -> Iterator[Finding]:
     host = bench.host
     lists = [f"{_CSV_FOLDER}/{name}" for name in host.list(_CSV_FOLDER) if name.endswith(".csv")]
     useful = [path for path in lists if "dev" in _first_fields(read_text(host, path) or "")]
-    specs = [f"{folder}/{name}" for folder in _CDI_FOLDERS for name in host.list(folder)]
-    useful += [path for path in specs if _CDI_KIND in (read_text(host, path) or "")]
+    useful += cdi_specifications(host)
     if useful:
         yield good("jetson", f"what containers need of the GPU is listed in {', '.join(useful)}")
     elif lists:
         yield failed("jetson", f"no device is listed in {', '.join(lists)}", "reinstall nvidia-container and reboot")
     else:
         remedy = f"install nvidia-container (JetPack) or nvidia-container-toolkit, then {_MAKE_LIST}"
-        yield failed("jetson", f"no lists for containers in {_CSV_FOLDER} and {', '.join(_CDI_FOLDERS)}", remedy)
+        yield failed("jetson", f"no lists for containers in {_CSV_FOLDER} and {', '.join(CDI_FOLDERS)}", remedy)
 
 
 def _first_fields(text: str) -> set[str]:

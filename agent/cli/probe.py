@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from agent.adapters.host import RecordedHost
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
 from agent.config import Config
-from agent.model.capabilities import Capabilities
+from agent.model.capabilities import Capabilities, Gpu, Problem
 from agent.model.units import show_size
-from agent.probes import probe_host
+from agent.probes import probe_host, reasons
+
+_WIDTH = 90  # characters of a value in one line
 
 
 @click.command()
@@ -61,12 +64,27 @@ def _recorded(config: Config, directory: Path) -> Capabilities:
 
 def _print_for_people(profile: Capabilities) -> None:
     table = profile.table()
-    problems = table.pop("problems")
-    print_table("", ("key", "value"), [(key, _shown(key, value)) for key, value in _rows(table)])
-    for problem in problems:
-        click.echo(f"\n{problem['probe']}: {problem['message']}")
-        if problem["remedy"]:
-            click.echo(f"  remedy: {problem['remedy']}")
+    del table["problems"]
+    print_table("", ("key", "value"), [row for key, value in _rows(table) for row in _lines(key, _shown(key, value))])
+    for problem in (*profile.problems, *_of_gpus(profile.gpus or ())):
+        click.echo(f"\n{problem.probe}: {problem.message}")
+        if problem.remedy:
+            click.echo(f"  remedy: {problem.remedy}")
+
+
+def _of_gpus(gpus: Iterable[Gpu]) -> Iterator[Problem]:
+    """Yield what is wrong with GPUs; that those of other vendors are only listed is nothing wrong."""
+    for gpu in gpus:
+        if gpu.reason not in (None, reasons.NOT_SCHEDULABLE):
+            name = " ".join(filter(None, (gpu.name or gpu.vendor, gpu.pci)))
+            yield Problem("gpu", f"{name} cannot be used: {gpu.reason}", gpu.remedy)
+
+
+def _lines(key: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the rows of a value; a long one goes on in the rows below."""
+    first, *others = textwrap.wrap(text, _WIDTH, break_long_words=False) or [""]
+    yield key, first
+    yield from (("", line) for line in others)
 
 
 def _rows(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.errors import InvalidInput, nearest
+from agent.model.pattern import PatternError, compiled, found_in
 from agent.model.units import parse_size
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "contains", "matches", "exists")
+_MOST_CHARACTERS = 1000
 _FORM = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|\s[a-z]+\b)\s*(.*?)\s*")
-_VERSION = re.compile(r"\d+(?:\.\d+)*")
+# 36.4.3, v2 (levels of a CPU), 6.0 DP: a preview comes before the version that it is one of.
+_VERSION = re.compile(r"v?(\d{1,18}(?:\.\d{1,18})*)(?: (DP|EA|PRE|PRE-DP))?", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -25,6 +28,9 @@ class Constraint(NamedTuple):
 
 def parse_constraint(text: str) -> Constraint:
     """Return the constraint that `text` spells. Raises InvalidInput with the form that would be right."""
+    if len(text) > _MOST_CHARACTERS:
+        hint = f"at most {_MOST_CHARACTERS} characters"
+        raise InvalidInput(f'constraint "{text[:40]}..." has {len(text)} characters', hint=hint)
     match = _FORM.fullmatch(text)
     if match is None:
         raise InvalidInput(f'constraint "{text}"', hint='write PATH OP VALUE, such as "memory.total_bytes >= 8GiB"')
@@ -44,9 +50,10 @@ def parse_constraint(text: str) -> Constraint:
 
 def _checked_pattern(text: str, pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise InvalidInput(f'constraint "{text}": {error}', hint="a regular expression") from None
+        compiled(pattern)
+    except PatternError as error:
+        hint = "a regular expression of literals, ., [a-z], \\d \\w \\s, (a|b), * + ? {2,3}, ^ and $"
+        raise InvalidInput(f'constraint "{text}": {error}', hint=hint) from None
 
 
 def look_up(facts: Mapping[str, Any], path: str) -> Any:
@@ -58,17 +65,34 @@ def look_up(facts: Mapping[str, Any], path: str) -> Any:
 
 
 def holds(constraint: Constraint, facts: Mapping[str, Any]) -> bool:
-    """Say whether the constraint is true of `facts`; an unknown value (None) makes every comparison false."""
+    """Say whether the constraint is true of `facts`; an unknown value (None) makes every comparison false.
+
+    A list is a set: `contains` asks for one member, `matches` for one that is so, `=` and `!=` for the members that
+    the value names, separated by commas.
+    """
     found = look_up(facts, constraint.path)
     if found is None:
         return False
     if constraint.operator == "exists":
         return True
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        return _holds_of_set([_text(member) for member in found if not isinstance(member, Mapping)], constraint)
     if constraint.operator == "contains":
-        return constraint.value in found if isinstance(found, (str, Sequence)) else False
+        return isinstance(found, str) and constraint.value in found
     if constraint.operator == "matches":
-        return re.search(constraint.value, _text(found)) is not None
+        return found_in(compiled(constraint.value), _text(found))
     return _compare(found, constraint.operator, constraint.value)
+
+
+def _holds_of_set(members: Sequence[str], constraint: Constraint) -> bool:
+    if constraint.operator == "contains":
+        return constraint.value in members
+    if constraint.operator == "matches":
+        return any(found_in(compiled(constraint.value), member) for member in members)
+    if constraint.operator not in ("=", "!="):
+        return False
+    named = {name.strip() for name in constraint.value.split(",")}
+    return (named == set(members)) == (constraint.operator == "=")
 
 
 def _compare(found: Any, operator: str, value: str) -> bool:
@@ -89,18 +113,22 @@ def _comparable(found: Any, value: str) -> tuple[Any, Any]:
         try:
             # A size is whole bytes: as one, 6.5 would be 6.
             return float(found), float(value) if _NUMBER.fullmatch(value) else float(parse_size(value))
-        except InvalidInput:
+        except (InvalidInput, OverflowError):
             return _text(found), value
     text = _text(found)
-    if _VERSION.fullmatch(text) and _VERSION.fullmatch(value):
-        left, right = _version(text), _version(value)
-        width = max(len(left), len(right))
-        return left + (0,) * (width - len(left)), right + (0,) * (width - len(right))
-    return text, value
+    left, right = _version(text), _version(value)
+    return (text, value) if left is None or right is None else (left, right)
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
+def _version(text: str) -> tuple[tuple[int, ...], bool] | None:
+    """Return (numbers without zeros at the end, whether it is no preview); None for what is no version."""
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        return None
+    numbers = [int(part) for part in match[1].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers), match[2] is None
 
 
 def _text(found: Any) -> str:

@@ -6,6 +6,7 @@ Durations: a number is seconds; "90s", "20m", "1h30m", "250ms", "2d" add up from
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -18,6 +19,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]i?)?B?\s*", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_MOST = 2.0**63  # of bytes or seconds: more can neither be nor be counted
+_SHOWN = 60  # characters of a wrong text that an error shows
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -25,20 +28,29 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 def parse_size(text: str) -> int:
     """Return the bytes that "512MiB", "4GB" or "1024" mean; InvalidInput for anything else."""
     match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InvalidInput(f'"{text}" is not a size', hint='write "512MiB", "4GB" or a number of bytes')
-    prefix = (match[2] or "").lower()
+    prefix = (match[2] or "").lower() if match else ""
     base = 1024 if prefix.endswith("i") else 1000
-    return int(float(match[1]) * base ** _POWERS[prefix.rstrip("i")])
+    count = float(match[1]) * base ** _POWERS[prefix.rstrip("i")] if match else math.inf
+    if count >= _MOST:
+        raise InvalidInput(f'"{_short(text)}" is not a size', hint='write "512MiB", "4GB" or a number of bytes')
+    return int(count)
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds that "90s", "20m" or "1h30m" mean; InvalidInput for anything else."""
     compact = text.replace(" ", "")
     parts = _DURATION.findall(compact)
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise InvalidInput(f'"{text}" is not a duration', hint='write "90s", "20m", "1h30m" or a number of seconds')
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    whole = bool(parts) and "".join(number + unit for number, unit in parts) == compact
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts) if whole else math.inf
+    if seconds >= _MOST:
+        raise InvalidInput(
+            f'"{_short(text)}" is not a duration', hint='write "90s", "20m", "1h30m" or a number of seconds'
+        )
+    return seconds
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def show_size(count: float | None) -> str:

@@ -51,7 +51,8 @@ _DRIVERS = {
 }
 _VENDORS = {"1002": "amd", "1022": "amd", "10de": "nvidia", "17cb": "qualcomm", "1d0f": "amazon", "8086": "intel"}
 _PROCESSING = "12"  # PCI class "processing accelerators"
-# Chips of Rockchip's that have an NPU, by their beginnings; its own kernels have no node in /dev/accel for it.
+# Chips of Rockchip's that have an NPU, by their beginnings (what its rknn-toolkit and rknn-toolkit2 are for); its own
+# kernels have no node in /dev/accel for it.
 _ROCKCHIP_NPUS = ("rk1808", "rk3399pro", "rk356", "rk3576", "rk3588", "rv1103", "rv1106", "rv1109", "rv1126")
 _DSP = re.compile(r"/dev/fastrpc-\w+")
 _KFD_NODE = "/dev/kfd"

@@ -1,12 +1,13 @@
 """The limits of this process's own control group and of every group above it, versions 1 and 2.
 
-A limit anywhere on the way to the root counts, so the smallest does. Groups lie where /proc/self/mountinfo says.
+A limit anywhere on the way to the root counts, so the smallest does. Groups lie where /proc/self/mountinfo says; where
+that is not known, where /proc/mounts says, else in the usual places.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from agent.ports import Host
 from agent.probes.host import parse_cpu_list, read_int, read_text
 
 UNIFIED = ""
+_USUAL = "/sys/fs/cgroup"
 _NO_LIMIT = 1 << 62  # version 1 has no word for "none": the kernel shows its largest page-aligned number
 
 
@@ -37,12 +39,9 @@ class Mount(NamedTuple):
 def limits(host: Host) -> Limits:
     """Return the limits that hold for this process."""
     groups = parse_groups(read_text(host, "/proc/self/cgroup") or "")
-    mounts = parse_mounts(read_text(host, "/proc/self/mountinfo") or "")
-    if UNIFIED in groups and not mounts:
-        mounts = {UNIFIED: Mount("/", "/sys/fs/cgroup")}
     found = [
         limit
-        for controller, mount in mounts.items()
+        for controller, mount in _mounts(host, groups).items()
         if controller in groups
         for directory in directories(mount, groups[controller])
         for limit in _limits_of(host, controller, directory)
@@ -55,6 +54,16 @@ def limits(host: Host) -> Limits:
         frozenset.intersection(*cpusets) if cpusets else None,
         min(memory, default=None),
     )
+
+
+def _mounts(host: Host, groups: Mapping[str, str]) -> Mapping[str, Mount]:
+    told = parse_mounts(read_text(host, "/proc/self/mountinfo") or "")
+    told = told or parse_mount_table(read_text(host, "/proc/mounts") or "")
+    if told or not groups:
+        return told
+    names = [(name, part) for name in host.list(_USUAL) for part in name.split(",")]
+    usual = {part: Mount("/", f"{_USUAL}/{name}") for name, part in names if part in groups}
+    return usual if usual.keys() - {UNIFIED} else {UNIFIED: Mount("/", _USUAL)}
 
 
 def parse_groups(text: str) -> dict[str, str]:
@@ -81,6 +90,17 @@ def parse_mounts(text: str) -> dict[str, Mount]:
         elif kind == "cgroup":
             for option in options.split(","):
                 mounts.setdefault(option, Mount(root, point))
+    return mounts
+
+
+def parse_mount_table(text: str) -> dict[str, Mount]:
+    """Return the same from /proc/mounts, which does not tell what of a hierarchy is mounted: mostly its root."""
+    mounts: dict[str, Mount] = {}
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 3 and fields[2] in ("cgroup", "cgroup2"):
+            for option in fields[3].split(",") if fields[2] == "cgroup" else (UNIFIED,):
+                mounts.setdefault(option, Mount("/", _unescaped(fields[1])))
     return mounts
 
 

@@ -14,7 +14,15 @@ from agent.probes.host import parse_cpu_list, read_int, read_text
 
 _CPUS = "/sys/devices/system/cpu"
 # uname -m, and Debian's names, in Go's words.
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_MACHINES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "loongarch64": "loong64",
+    "ppc64": "ppc64",
+    "ppc64le": "ppc64le",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+}
 _DEBIAN = {"i386": "386", "armhf": "arm", "armel": "arm", "ppc64el": "ppc64le"}
 # What a 32-bit userland on a 64-bit kernel is.
 _HALVES = {"amd64": "386", "arm64": "arm"}
@@ -28,18 +36,19 @@ def probe(host: Host) -> CpuFacts:
     """Return the facts of the CPU."""
     info = _cpuinfo(host)
     arch = userland_arch(host, info)
-    online = _online(host, info)
+    numbers = _online(host)
+    online = len(numbers) if numbers else info.count or None
     return CpuFacts(
         arch=arch,
         variant=_variant(arch, kernel_machine(host, info), info),
         kernel_machine=kernel_machine(host, info),
         models=info.models,
         online=online,
-        effective=_effective(host, online),
+        effective=_effective(host, online, numbers),
         heterogeneous=_heterogeneous(host, info),
         level=x86_level(info.features) if arch == "amd64" and info.features else None,
         features=info.features,
-        page_size=host.query("page-size") or parse_page_size(kernel_release(host)),
+        page_size=page_size(host),
     )
 
 
@@ -90,21 +99,21 @@ def _variant(arch: str | None, machine: str | None, info: CpuInfo) -> str | None
     return f"v{min(version, 7)}"
 
 
-def _online(host: Host, info: CpuInfo) -> int | None:
-    text = read_text(host, f"{_CPUS}/online")
-    return len(parse_cpu_list(text)) if text else info.count or None
+def _online(host: Host) -> frozenset[int]:
+    """Return the numbers of the CPUs that are switched on; none when they are unknown."""
+    return parse_cpu_list(read_text(host, f"{_CPUS}/online") or "")
 
 
-def _effective(host: Host, online: int | None) -> float | None:
-    """Return the cores that are left after affinity, cpuset and quota; None when nothing is known."""
+def _effective(host: Host, online: int | None, numbers: frozenset[int]) -> float | None:
+    """Return the cores that are left after affinity, cpuset and quota; None when nothing is known.
+
+    Affinity and cpuset may hold CPUs that are switched off, such as those that a Jetson's power mode does without.
+    """
     limits = cgroups.limits(host)
-    affinity = host.query("affinity")
-    amounts = (
-        online,
-        len(affinity) if affinity else None,
-        len(limits.cpuset) if limits.cpuset else None,
-        limits.cpus,
-    )
+    allowed = [numbers for numbers in (numbers, frozenset(host.query("affinity") or ()), limits.cpuset) if numbers]
+    shared = frozenset.intersection(*allowed) if allowed else frozenset()
+    counts = [len(shared)] if shared else [len(numbers) for numbers in allowed]
+    amounts = (online, *counts, limits.cpus)
     return min((float(amount) for amount in amounts if amount is not None), default=None)
 
 
@@ -133,6 +142,11 @@ def kernel_release(host: Host) -> str:
     release: str | None = host.query("uname-r") or read_text(host, "/proc/sys/kernel/osrelease")
     version = (read_text(host, "/proc/version") or "").split()
     return release or (version[2] if len(version) > 2 else "")
+
+
+def page_size(host: Host) -> int | None:
+    """Return the bytes in a page of memory."""
+    return host.query("page-size") or parse_page_size(kernel_release(host))
 
 
 def parse_page_size(release: str) -> int | None:

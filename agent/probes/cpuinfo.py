@@ -96,8 +96,8 @@ def parse_isa(text: str) -> frozenset[str]:
 def _model(block: Block) -> str | None:
     if "CPU part" in block and "CPU implementer" in block:
         return core_name(block["CPU implementer"], block["CPU part"])
-    # x86, RISC-V, POWER (which says "cpu : POWER9, altivec supported") and old Arm kernels.
-    name = block.get("model name") or block.get("uarch") or block.get("cpu", "").partition(",")[0]
+    # x86, RISC-V, POWER ("cpu : POWER9 (architected), altivec supported") and old Arm kernels.
+    name = block.get("model name") or block.get("uarch") or re.split(r",| \(", block.get("cpu", ""))[0]
     return name or None
 
 
@@ -114,6 +114,8 @@ def _machine(blocks: list[Block], features: tuple[str, ...] | None) -> str | Non
     for suffix, machine in _KERNELS:
         if f"({suffix})" in merged.get("model name", merged.get("Processor", "")):
             return machine
+    if re.match(r"POWER(?:9|1\d)\b", merged.get("cpu", "")):
+        return "ppc64le"  # older ones ran kernels of both byte orders
     # Kernels for 32 bits say 7 on the newest cores, too.
     return "aarch64" if merged.get("CPU architecture") in ("8", "AArch64") else None
 

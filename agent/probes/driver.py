@@ -74,6 +74,13 @@ def nodes(host: Host) -> frozenset[str]:
     return frozenset(host.query("dev-nodes") or ())
 
 
+def open_nodes(host: Host) -> frozenset[str] | None:
+    """Return the paths of those that this user may open; None where it is not known which there are."""
+    if host.query("dev-nodes") is None:
+        return None
+    return nodes(host).difference(host.query("denied-nodes") or ())
+
+
 def is_wsl(host: Host) -> bool:
     """Say whether GPUs are those of Windows, lent to WSL 2."""
     return WSL_NODE in nodes(host)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from agent.model.capabilities import RuntimeFacts
 from agent.ports import Host
-from agent.probes.cpu import userland_arch
 from agent.probes.host import read_text
+from agent.probes.runtime import native_archs
 
 _FOLDER = "/proc/sys/fs/binfmt_misc"
 # EI_CLASS, byte order and e_machine of each architecture: the System V ABI's processor supplements.
@@ -44,7 +44,7 @@ def probe(host: Host) -> RuntimeFacts:
         # Not mounted is known to be none, on a host whose /proc is there.
         return RuntimeFacts(emulated=() if host.list("/proc/sys/fs") else None)
     found = {entry.arch for entry in entries(host) if entry.works} if status == "enabled" else set()
-    return RuntimeFacts(emulated=tuple(sorted(found - {userland_arch(host)})))
+    return RuntimeFacts(emulated=tuple(sorted(found.difference(native_archs(host) or ()))))
 
 
 class Entry(NamedTuple):

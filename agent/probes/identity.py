@@ -38,6 +38,11 @@ _DMI_NAMES = (
 )
 _DMI_FIELDS = ("product_name", "sys_vendor", "board_vendor", "bios_vendor")
 _CLOCKS = (("kvm-clock", "kvm"), ("hyperv_clocksource", "microsoft"), ("xen", "xen"))
+# What a device tree says of the hypervisor, by a part of it.
+_TREE = "/proc/device-tree"
+_TREE_NAMES = (("linux,kvm", "kvm"), ("xen", "xen"), ("vmware", "vmware"))
+_POWERVM = ("ibm,partition-name", "hmc-managed?")
+_QEMU = "fw-cfg"
 _CONTAINERS = ("docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "proot", "pouch", "wsl")
 
 
@@ -94,9 +99,23 @@ def _virtualization(host: Host) -> str | None:
     if found in (None, "qemu") and flags:
         clocks = read_text(host, "/sys/devices/system/clocksource/clocksource0/available_clocksource") or ""
         found = next((name for clock, name in _CLOCKS if clock in clocks), found or "vm-other")
-    if found is None and host.list("/proc/device-tree/hypervisor"):
-        return "vm-other"
-    return found or ("none" if any(dmi.values()) else None)
+    return found or _of_tree(host) or ("none" if any(dmi.values()) else None)
+
+
+def _of_tree(host: Host) -> str | None:
+    """Return the hypervisor that the device tree names (Arm, POWER)."""
+    compatible = read_text(host, f"{_TREE}/hypervisor/compatible")
+    if compatible is not None or host.list(f"{_TREE}/hypervisor"):
+        return next((name for part, name in _TREE_NAMES if part in (compatible or "")), "vm-other")
+    nodes = host.list(_TREE)
+    if set(_POWERVM) <= set(nodes):
+        return "powervm"
+    return "qemu" if any(node.startswith(_QEMU) for node in nodes) else None
+
+
+def is_of_hypervisor(node: str) -> bool:
+    """Say whether a node or property of the device tree's root shows a hypervisor by its name."""
+    return node in _POWERVM or node.startswith(_QEMU)
 
 
 def _cpu_flags(host: Host) -> frozenset[str]:

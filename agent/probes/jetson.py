@@ -20,7 +20,8 @@ from agent.probes.nvpmodel import power_mode
 
 _RELEASE = "/etc/nv_tegra_release"
 _PACKAGES = "/var/lib/dpkg/status"
-_SOC = "/sys/devices/soc0"
+_SOCS = ("/sys/devices/soc0", "/sys/devices/soc1")
+_NVIDIA_SOC, _GRACE = "jep106:036b", "jep106:036b:0241"  # as SMCCC names them
 # What L4T runs on; a recording may not tell.
 _MACHINES = (None, "aarch64", "armv8l", "armv7l")
 _CHIP_ID = "/sys/module/tegra_fuse/parameters/tegra_chip_id"
@@ -55,29 +56,40 @@ def board(host: Host) -> Board | None:
 
 def _fused_chip(host: Host) -> str | None:
     """Return the chip by its number; a container sees it even where the device tree is masked."""
-    number = read_int(host, _CHIP_ID)
-    if number is None and _has_tegra_family(host):
-        number = read_int(host, f"{_SOC}/soc_id")
+    told = (tegra.parse_chip_id(soc_id) for family, soc_id in _socs(host) if _is_nvidia(family))
+    number = next((chip for chip in (read_int(host, _CHIP_ID), *told) if chip is not None), None)
     return tegra.soc_of_chip_id(number)
 
 
 def _masked_chip(host: Host, release: str | None) -> str | None:
     """Return the chip by what a container sees of it that has neither device tree nor chip number."""
-    cores = parse_cpuinfo(read_text(host, "/proc/cpuinfo") or "").models or ()
-    return tegra.soc_of_parts(cores, host.list("/sys/class/devfreq")) or tegra.soc_of_release(release)
+    return tegra.soc_of_parts(_cores(host), host.list("/sys/class/devfreq")) or tegra.soc_of_release(release)
 
 
-def _has_tegra_family(host: Host) -> bool:
-    return (read_text(host, f"{_SOC}/family") or "").lower().startswith("tegra")
+def _cores(host: Host) -> tuple[str, ...]:
+    return parse_cpuinfo(read_text(host, "/proc/cpuinfo") or "").models or ()
+
+
+def _socs(host: Host) -> tuple[tuple[str, str], ...]:
+    """Return (family, id) of each soc device: the Tegra driver registers one, firmware (SMCCC) may have another."""
+    return tuple((read_text(host, f"{soc}/family") or "", read_text(host, f"{soc}/soc_id") or "") for soc in _SOCS)
+
+
+def _is_nvidia(family: str) -> bool:
+    return family.lower().startswith("tegra") or family == _NVIDIA_SOC
 
 
 def _is_tegra(host: Host, compatible: tuple[str, ...], release: str | None) -> bool:
     """Say whether a machine whose chip is not known is a Jetson: one with a newer chip, or a container on one."""
     if compatible:
         return release is not None and any(entry.startswith("nvidia,tegra") for entry in compatible)
-    family = read_text(host, f"{_SOC}/family") or ""
-    runs_l4t = host.query("uname-m") in _MACHINES and not family.startswith("jep106:")
-    return _has_tegra_family(host) or (release is not None and runs_l4t)
+    socs = _socs(host)
+    if any(family.lower().startswith("tegra") for family, _ in socs):
+        return True
+    # Images made for Jetsons bring the release file to any machine.
+    foreign = any(soc_id == _GRACE or (family and not _is_nvidia(family)) for family, soc_id in socs)
+    runs_l4t = host.query("uname-m") in _MACHINES and tegra.may_be_jetson(_cores(host))
+    return release is not None and runs_l4t and not foreign
 
 
 def probe(host: Host) -> JetsonFacts | None:

@@ -13,18 +13,22 @@ import msgspec
 
 from agent.model.capabilities import Gpu
 from agent.ports import Host
-from agent.probes import driver, jetson, numa, nvml, pci, reasons, tenants
+from agent.probes import cpu, driver, jetson, numa, nvml, pci, reasons, tenants
 from agent.probes.driver import DriverGpu
 from agent.probes.nvml import Device
 from agent.probes.pci import PciDevice
 
 _LIBRARY_ABSENT = "LibraryNotFound"
-# Device numbers of chips that NVML need not name (pci.ids): Thor, GB10, and those with coherent memory of their own:
-# GH200, GB200, GB300.
+# Device numbers of chips that NVML need not name: Thor, GB10 and its sisters in laptops (pci.ids), and those with
+# coherent memory of their own: GH200, GB200, GB300 (Linux: drivers/vfio/pci/nvgrace-gpu; NVIDIA's gpu-admin-tools).
 _THOR = ("2b00",)
-_GB10 = ("2e12", "2e2a")
-_COHERENT = ("2342", "2343", "2345", "2348", "2941", "31c2")
+_GB10 = ("2e03", "2e06", "2e12")
+_COHERENT = ("2342", "2343", "2345", "2348", "2941", "31c2", "31c3")
+# V100 on boards (SXM2), which POWER9 is linked to so that their memory is its own, too (pci.ids).
+_NVLINKED = ("1db1", "1db5")
+_POWER = "ppc64le"
 _COHERENT_NAMES = ("GH200", "GB200", "GB300")
+_CONTROL = "/dev/nvidiactl"
 _TEGRA_NODES = ("/dev/nvmap", "/dev/nvhost", "/dev/nvgpu", "/dev/nvidia0")
 
 
@@ -48,14 +52,18 @@ class Seen(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What else decides what a GPU is: the Jetson it is on, whether Windows lends it, memory in bytes, NUMA nodes."""
+    """What else decides what a GPU is: the Jetson it is on, whether Windows lends it, memory in bytes, NUMA nodes.
+
+    nodes: what may be opened in /dev, None where that is not known.
+    """
 
     board: jetson.Board | None
     wsl: bool
     memory_bytes: int | None
     driver: str | None
-    nodes: frozenset[str]
+    nodes: frozenset[str] | None
     numa: frozenset[str]  # addresses of GPUs whose memory is a NUMA node
+    linked: bool = False  # whether CPU and GPUs are those that share their memory over NVLink
 
 
 def nvidia_gpus(host: Host) -> tuple[Gpu, ...]:
@@ -63,21 +71,22 @@ def nvidia_gpus(host: Host) -> tuple[Gpu, ...]:
     answer = nvml.answer_of(host)
     buses = [device for device in pci.pci_devices(host) if device.vendor == pci.NVIDIA and device.is_gpu]
     modules = driver.driver_gpus(host)
-    place = _place(host, answer, modules)
+    place = _place(host, answer, buses, modules)
     gpus = [_judged(host, seen, answer.init, place) for seen in paired(answer.devices, buses, modules)]
     if place.board is not None and not any(gpu.kind == "integrated" for gpu in gpus):
         gpus.append(_own_gpu(place.board, answer.init, place))
     return tuple(gpus)
 
 
-def _place(host: Host, answer: nvml.Answer, modules: Iterable[DriverGpu]) -> Place:
+def _place(host: Host, answer: nvml.Answer, buses: Iterable[PciDevice], modules: Iterable[DriverGpu]) -> Place:
     return Place(
         board=jetson.board(host),
         wsl=driver.is_wsl(host),
         memory_bytes=numa.total_bytes(host),
         driver=answer.driver or driver.version(host),
-        nodes=driver.nodes(host),
+        nodes=driver.open_nodes(host),
         numa=frozenset(gpu.pci for gpu in modules if numa.status_node(host, gpu.pci) is not None),
+        linked=any(bus.device in _NVLINKED for bus in buses) and cpu.userland_arch(host) == _POWER,
     )
 
 
@@ -103,8 +112,8 @@ def paired(devices: Iterable[Device], buses: Iterable[PciDevice], modules: Itera
 
 
 def _is_held(bus: PciDevice) -> bool:
-    """Say whether NVIDIA's driver may have the GPU: nouveau or vfio-pci have not."""
-    return bus.driver in (None, "nvidia")
+    """Say whether a driver of NVIDIA's may have the GPU (nvgpu: that of a Thor); nouveau and vfio-pci have others."""
+    return bus.driver in (None, "nvidia", "nvgpu")
 
 
 def _is_tegra_name(name: str | None) -> bool:
@@ -121,23 +130,32 @@ def _judged(host: Host, seen: Seen, init: str, place: Place) -> Gpu:
 
 def _reason(host: Host, seen: Seen, init: str) -> str | None:
     if seen.device is None:
-        return unseen_reason(seen, init, driver.nodes(host))
+        return unseen_reason(seen, init, driver.open_nodes(host) or frozenset())
     if seen.device.fault is not None:
         return seen.device.fault
+    if is_shut(seen, driver.open_nodes(host)):
+        return reasons.NO_PERMISSION
     if seen.device.prohibited or "DGX Display" in (seen.device.name or ""):
         return reasons.PROHIBITED
     foreign = any(tenants.is_foreign(host, pid) for pid in seen.device.pids)
     return reasons.BUSY if foreign and seen.device.mig is None else None
 
 
+def is_shut(seen: Seen, nodes: frozenset[str] | None) -> bool:
+    """Say whether NVML shows a GPU whose node cannot be opened here; `nodes` can be. NVML counts without opening."""
+    told = seen.device.minor if seen.device else None
+    minor = told if told is not None else seen.module.minor if seen.module else None
+    return nodes is not None and _CONTROL in nodes and minor is not None and f"/dev/nvidia{minor}" not in nodes
+
+
 def unseen_reason(seen: Seen, init: str, nodes: frozenset[str]) -> str:
-    """Return why NVML does not show a GPU that is there; `nodes` are those in /dev, none when they are unknown."""
+    """Return why NVML does not show a GPU that is there; `nodes` can be opened, none when that is not known."""
     if seen.bus is not None and not _is_held(seen.bus):
         return reasons.NO_DRIVER  # nouveau has it, or a virtual machine (vfio-pci)
     if init != "ok":
         return reasons.of_init(init)
     if seen.module is None:
-        return reasons.NO_PERMISSION if nodes and "/dev/nvidiactl" in nodes else reasons.NO_DRIVER
+        return reasons.NO_PERMISSION if _CONTROL in nodes else reasons.NO_DRIVER
     if seen.module.excluded or (nodes and f"/dev/nvidia{seen.module.minor}" not in nodes):
         return reasons.NO_PERMISSION
     return reasons.LOST
@@ -185,7 +203,8 @@ def _memory_kind(seen: Seen, place: Place) -> str:
     ats = seen.device is not None and seen.device.ats
     number = seen.bus.device if seen.bus else None
     named = any(name in (seen.name or "") for name in _COHERENT_NAMES)
-    coherent = ats or named or number in _COHERENT or seen.address in place.numa
+    linked = place.linked and number in _NVLINKED
+    coherent = ats or named or linked or number in _COHERENT or seen.address in place.numa
     return numa.COHERENT if coherent else "dedicated"
 
 
@@ -203,6 +222,6 @@ def _own_gpu(board: jetson.Board, init: str, place: Place) -> Gpu:
 
 def _own_reason(init: str, place: Place) -> str | None:
     """Return why a Jetson's own GPU cannot be used. That NVML is absent, or shows other GPUs only, is no reason."""
-    if place.nodes and not any(node.startswith(_TEGRA_NODES) for node in place.nodes):
+    if place.nodes is not None and not any(node.startswith(_TEGRA_NODES) for node in place.nodes):
         return reasons.NO_PERMISSION
     return None if init in ("ok", _LIBRARY_ABSENT, "DriverNotLoaded") else reasons.of_init(init)

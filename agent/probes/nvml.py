@@ -36,7 +36,8 @@ _ATS = 2  # NVML_DEVICE_ADDRESSING_MODE_ATS: CPU and GPU share page tables
 
 
 class Device(NamedTuple):
-    """One GPU as NVML sees it; None is unknown. memory_error is what the query for its memory failed with.
+    """One GPU as NVML sees it; None is unknown. memory_error is what the query for its memory failed with, minor the
+    number of its node in /dev.
 
     slowdowns: what makes it slower than it is set to be at this moment.
     """
@@ -51,6 +52,7 @@ class Device(NamedTuple):
     prohibited: bool = False
     ats: bool = False
     pids: tuple[int, ...] = ()
+    minor: int | None = None
     slowdowns: tuple[str, ...] | None = None
     fault: str | None = None
 
@@ -81,9 +83,11 @@ def parse_answer(table: Any) -> Answer:
     """Return the parsed answer; one that is no table is that of a library that is not there."""
     if not isinstance(table, dict) or not isinstance(table.get("init"), str):
         return Answer(_ABSENT)
-    devices = table.get("devices")
+    devices, init, count = table.get("devices"), table["init"], table.get("count")
+    # A driver that starts and then cannot even count tells no more than one that does not start.
+    failed = count if init == "ok" and isinstance(count, str) and count and not devices else init
     return Answer(
-        table["init"],
+        failed,
         parse_driver(table.get("driver_version")),
         parse_cuda(table.get("cuda_driver_version")),
         tuple(map(parse_device, devices)) if isinstance(devices, list) else (),
@@ -116,6 +120,7 @@ def parse_device(table: Any) -> Device:
         prohibited=table.get("compute_mode") == _PROHIBITED,
         ats=table.get("addressing_mode") in (_ATS, "ATS"),
         pids=_pids(table.get("processes")),
+        minor=table["minor_number"] if _is_number(table.get("minor_number")) else None,
         slowdowns=parse_slowdowns(table.get("clocks_event_reasons")),
         fault=_fault(table),
     )

@@ -20,7 +20,8 @@ REMEDIES = {
     MISMATCH: "reboot: the driver's libraries were upgraded and its kernel module still is the old one",
     NO_DRIVER: "install NVIDIA's driver for this GPU, and see with lsmod that the module nvidia is loaded",
     LOST: "see `dmesg | grep Xid`, then reboot; a GPU that is lost again has a fault of its power, slot or board",
-    NO_PERMISSION: "let the agent's user open /dev/nvidia* (groups, device limits of its cgroup or container)",
+    NO_PERMISSION: "let the agent's user open /dev/nvidia*, on a Jetson /dev/nvmap and /dev/nvhost-* (groups video and "
+    "render, device limits of its cgroup or container)",
     TIMEOUT: "see `dmesg | grep -e NVRM -e Xid`, and reboot: the driver does not answer",
     PROHIBITED: "allow computing with `nvidia-smi -i UUID -c DEFAULT`; a GPU made for displays only cannot compute",
     BUSY: "end the other processes on this GPU (nvidia-smi lists them), or leave it out of [resources] gpus",

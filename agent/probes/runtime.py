@@ -1,21 +1,23 @@
-"""The container runtime: Apptainer or SingularityCE, its version, what it runs natively, and how well limits hold."""
+"""The container runtime: Apptainer or SingularityCE, its version, what it runs natively, GPUs, and how limits hold."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
+from agent.images.elf import elf_arch
 from agent.model.capabilities import RuntimeFacts
 from agent.ports import Host
-from agent.probes import limits
-from agent.probes.cpu import userland_arch
+from agent.probes import gpu_methods, limits
+from agent.probes.cpu import page_size, userland_arch
 from agent.probes.host import ProbeProblem
 
 # The first releases with --no-eval: without it the values of a job's environment go through a shell.
 _OLDEST = {"apptainer": (1, 1), "singularity-ce": (3, 10)}
 _REMEDY = "install Apptainer 1.1 or newer (Debian, Ubuntu, Fedora: package apptainer), or set [runtime] path"
-# What Apptainer accepts beside its own architecture.
+# What Apptainer accepts beside its own architecture; whether an arm64 CPU runs arm it does not ask.
 _COMPATIBLE = {"amd64": ("386",), "arm64": ("arm",)}
+_LARGE_PAGES = 64 * 1024  # kernels with such pages run no 32-bit programs
 
 
 class Version(NamedTuple):
@@ -37,7 +39,8 @@ def probe(host: Host) -> RuntimeFacts:
         raise ProbeProblem(f"{name} {version} is too old", _REMEDY)
     found = limits.limits(host)
     kind = found.kind if found else None
-    return RuntimeFacts(name=name, version=version, archs=archs(userland_arch(host)), limits=kind)
+    methods = gpu_methods.methods(host, name, version)
+    return RuntimeFacts(name=name, version=version, archs=native_archs(host), gpu_methods=methods, limits=kind)
 
 
 def parse_version(text: str) -> Version:
@@ -55,6 +58,19 @@ def is_new_enough(name: str, version: str) -> bool:
     return numbers >= _OLDEST.get(name, _OLDEST["singularity-ce"])
 
 
-def archs(own: str | None) -> tuple[str, ...] | None:
-    """Return the architectures whose images run without emulation, the own first; None when that is unknown."""
-    return None if own is None else (own, *_COMPATIBLE.get(own, ()))
+def native_archs(host: Host) -> tuple[str, ...] | None:
+    """Return the architectures whose images run without emulation, the own first; None when that is unknown.
+
+    The own one is that of the runtime's program, which need not be that of the userland around it.
+    """
+    own = elf_arch(host.query("runtime-elf") or b"") or userland_arch(host)
+    if own is None:
+        return None
+    if own == "arm64" and not _runs_arm(host):
+        return (own,)
+    return (own, *_COMPATIBLE.get(own, ()))
+
+
+def _runs_arm(host: Host) -> bool:
+    """Say whether 32-bit programs of Arm run on an arm64 host: not on Grace, GH200 and other new servers."""
+    return host.query("aarch32") is not False and page_size(host) != _LARGE_PAGES

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from agent.probes import accelerators
+from agent.probes import accelerators, identity
 
 HOST_NAME = "recorded-host"
 MACHINE_ID = hashlib.sha256(b"edge-agent/recorded-host/v1").hexdigest()[:32]
@@ -36,7 +36,7 @@ _SERIALS = (
     "unique_id",
 )
 # Names of their own stand in these; the agent's probes follow them, so only the host's name is replaced.
-_OF_GROUPS = ("/proc/self/cgroup", "/proc/self/mountinfo")
+_OF_GROUPS = ("/proc/self/cgroup", "/proc/self/mountinfo", "/proc/mounts")
 
 
 def scrub_text(content: bytes) -> bytes:
@@ -90,7 +90,7 @@ def _environment(content: bytes) -> bytes:
 
 
 def _mounts(content: bytes) -> bytes:
-    return b"".join(line for line in content.splitlines(keepends=True) if b" - cgroup" in line)
+    return b"".join(line for line in content.splitlines(keepends=True) if re.search(rb" (- )?cgroup2? ", line))
 
 
 def _command(content: bytes) -> bytes:
@@ -136,7 +136,8 @@ _RULES: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     (r"/\.dockerenv|/run/\.containerenv", _nothing),
     (r"/bin/sh", _header),
     (r"/proc/1/environ", _environment),
-    (r"/proc/self/mountinfo", _mounts),
+    (r"/proc/self/mountinfo|/proc/mounts", _mounts),
+    (r"/usr/(local/)?bin/nvidia-container-cli", _nothing),
     (r"/proc/\d+/cmdline", _command),
     (r"/proc/\d+/stat", _process),
     (r"/proc/cpuinfo", _cpuinfo),
@@ -147,9 +148,14 @@ _RULES: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
 
 
 def scrub_names(path: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a recording has for the names in a directory: little of /dev, where volumes are named after hosts."""
+    """Return what a recording has for the names in a directory: only those that probes look for, where others tell.
+
+    Volumes in /dev are named after hosts.
+    """
     if path == "/dev":
         return tuple(name for name in names if accelerators.is_node(f"/dev/{name}"))
+    if path == "/proc/device-tree":
+        return tuple(name for name in names if identity.is_of_hypervisor(name))
     if path == "/etc/apparmor.d":
         return tuple(name for name in names if re.search("apptainer|singularity", name))
     return names

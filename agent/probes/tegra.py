@@ -1,6 +1,7 @@
 """Names of NVIDIA's Tegra systems on a chip that Jetson modules have, and the part numbers of these modules.
 
-Sources: NVIDIA's device trees and CUDA GPU list, as collected in jetson_stats, jetson-gpio and go-nvlib.
+Sources: NVIDIA's device trees and CUDA GPU list, as collected in jetson_stats, jetson-gpio and go-nvlib; chip numbers
+in the names of Linux's SMCCC SoC id, where NVIDIA is 036b (SMCCC_SOC_ID_T241 of drivers/irqchip/irq-gic-v3.c).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _CORES = {
     "Cortex-A78AE": "tegra234",
     "Neoverse-V3AE": "tegra264",
 }
+# Cores of all Jetsons: a TK1 has the first, a Nano and a TX1 the second.
+_ALL_CORES = {"Cortex-A15", "Cortex-A57", *_CORES}
 # Names of the GPU as a device with a variable clock (/sys/class/devfreq), by their ends.
 _CLOCKED_GPUS = {
     "57000000.gpu": "tegra210",
@@ -62,8 +65,9 @@ _MODULES = {
     "p3904": "0000",
 }
 _KNOWN = {f"{number}-{variant}" for number, variants in _MODULES.items() for variant in variants.split()}
-# Developer kits that upstream device trees name in place of their module.
-_KITS = {"p2371-2180": "p2180-1000", "p2771-0000": "p3310-1000", "p3450-0000": "p3448-0000"}
+# Developer kits that upstream device trees (arch/arm64/boot/dts/nvidia) name in place of their module; the modules of
+# an AGX Xavier have one kit, whatever their variant.
+_KITS = {"p2371-2180": "p2180-1000", "p2771-0000": "p3310-1000", "p2972-0000": "p2888", "p3450-0000": "p3448-0000"}
 _PART = r"p\d{4}-\d{4}"
 
 
@@ -79,11 +83,27 @@ def soc_of_chip_id(chip: int | None) -> str | None:
     return None if chip is None else _CHIP_IDS.get(chip)
 
 
+def parse_chip_id(text: str) -> int | None:
+    """Return the chip's number from soc_id: "35" of the Tegra driver, or "jep106:036b:0234", which has its name in it.
+
+    None for the chips of others.
+    """
+    own = re.fullmatch(r"jep106:036b:0([0-9a-f]{3})", text)
+    if own is not None:
+        return next((number for number, chip in _CHIP_IDS.items() if chip == f"tegra{own[1]}"), None)
+    return int(text) if re.fullmatch(r"[0-9]{1,4}", text) else None
+
+
 def soc_of_parts(cores: Sequence[str], clocked: Sequence[str]) -> str | None:
     """Return the chip of a Jetson by its core names and its names in /sys/class/devfreq, which containers see."""
     by_core = next((_CORES[core] for core in cores if core in _CORES), None)
     chips = (chip for name in clocked for end, chip in _CLOCKED_GPUS.items() if name.endswith(end))
     return by_core or next(chips, None)
+
+
+def may_be_jetson(cores: Sequence[str]) -> bool:
+    """Say whether a Jetson may have such cores; nothing speaks against it where they are not known."""
+    return not cores or not _ALL_CORES.isdisjoint(cores)
 
 
 def soc_of_release(l4t: str | None) -> str | None:

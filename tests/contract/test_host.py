@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent.adapters.host import LiveHost, RecordedHost, find_runtime
+from agent.adapters.host import LiveHost, RecordedHost, find_runtime, runs_aarch32
 from agent.ports import Host
 from agent.probes import probe_host
 from agent.probes.host import QUERIES
@@ -27,9 +27,12 @@ _TYPES = {
     "page-size": int,
     "statvfs": tuple,
     "dev-nodes": tuple,
+    "denied-nodes": tuple,
     "nvml": dict,
     "nvpmodel": str,
     "throttled": str,
+    "runtime-elf": bytes,
+    "aarch32": bool,
     "runtime-version": str,
     "uid": int,
     "setuid-starter": bool,
@@ -180,6 +183,17 @@ def test_fuse_is_tried(tmp_path: Path) -> None:
     assert host.query("fuse") == "EISDIR"
 
 
+def test_nodes_of_gpus_that_may_not_be_opened_are_told(tmp_path: Path) -> None:
+    host = LiveHost(tmp_path, state_dir=tmp_path)
+    assert (host.query("dev-nodes"), host.query("denied-nodes")) == ((), ())
+    (tmp_path / "dev" / "nvgpu" / "igpu0").mkdir(parents=True)
+    for name in ("nvidia0", "nvmap", "nvgpu/igpu0/ctrl", "null"):
+        (tmp_path / "dev" / name).touch()
+    (tmp_path / "dev" / "nvidia1").symlink_to("gone")
+    assert host.query("dev-nodes") == ("/dev/nvgpu/igpu0/ctrl", "/dev/nvidia0", "/dev/nvidia1", "/dev/nvmap")
+    assert host.query("denied-nodes") == ("/dev/nvidia1",)
+
+
 def test_a_setuid_starter_is_one_that_root_owns_with_the_bit_set(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     program = _program(tmp_path / "bin" / "apptainer", "exit 0\n")
@@ -208,6 +222,25 @@ def test_user_namespaces_are_tried_with_the_program_for_it(
     assert LiveHost(state_dir=tmp_path).query("unshare") is None
     _program(tmp_path / "unshare", script)
     assert LiveHost(state_dir=tmp_path).query("unshare") == answer
+
+
+def test_the_header_of_the_runtimes_program_is_read(tmp_path: Path) -> None:
+    program = tmp_path / "apptainer"
+    assert LiveHost(state_dir=tmp_path, runtime=program).query("runtime-elf") is None
+    shutil.copyfile(sys.executable, program)
+    program.chmod(0o755)
+    assert LiveHost(state_dir=tmp_path, runtime=program).query("runtime-elf") == program.read_bytes()[:64]
+
+
+def test_32_bit_programs_of_arm_are_a_question_to_arm64_kernels_only(tmp_path: Path) -> None:
+    answer = LiveHost(state_dir=tmp_path).query("aarch32")
+    assert (answer is None) == (os.uname().machine != "aarch64")
+
+
+def test_asking_for_32_bit_programs_leaves_this_process_as_it_is() -> None:
+    before = os.uname().machine
+    assert isinstance(runs_aarch32("aarch64"), bool)
+    assert os.uname().machine == before
 
 
 @pytest.fixture

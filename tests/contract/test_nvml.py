@@ -39,6 +39,7 @@ uuid 1 GPU-b
 pci 1 00000000:02:00.0
 memory 1 42949672960
 """
+_IDLE = _TWO.replace("process 0 4711\n", "")
 
 
 NewLibrary = Callable[..., Path]
@@ -117,7 +118,8 @@ def test_all_answers_are_in_the_form_of_recordings(ask: Any) -> None:
     assert (first["name"], first["uuid"], first["pci_info"]) == ("NVIDIA A10", "GPU-a", "00000000:01:00.0")
     assert first["memory_info"]["total_bytes"] == 24146608128
     assert (first["cuda_compute_capability"], first["processes"]) == ([8, 6], [4711])
-    assert (first["mig_mode"], first["addressing_mode"]) == ("NotSupported", "FunctionNotFound")
+    assert (first["mig_mode"], first["addressing_mode"]) == ("NotSupported", "NotSupported")
+    assert first["minor_number"] == "NotSupported"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +179,80 @@ def test_a_driver_that_crashes_harms_nobody(ask: Any, where: str) -> None:
     assert ask(f"{where} crash\n{_TWO}") == {"init": "Crashed"}
 
 
-# --- while the agent runs ---
+def _profile(library: Path, driver: Driver, scenario: str) -> Capabilities:
+    driver.does(scenario)
+    driver.shows("0000:01:00.0", "0000:02:00.0")
+    return probe_host(driver.host(library, patience=0.5), host_id="a")
 
-_IDLE = _TWO.replace("process 0 4711\n", "")
+
+@pytest.mark.parametrize(
+    ("change", "reason", "units"),
+    [
+        ("", None, ("GPU-a",)),
+        ("mode 0 2", "compute-prohibited", ()),
+        ("mode 0 3", None, ("GPU-a",)),
+        ("process 0 4711", "busy-elsewhere", ()),
+        ("handle 0 !4", "no-permission", ()),
+        ("handle 0 !17", "no-permission", ()),
+        ("handle 0 !15", "gpu-lost", ()),
+        ("handle 0 !16", "gpu-lost", ()),
+        ("handle 0 !11", "gpu-lost", ()),
+        ("memory 0 !15", "gpu-lost", ()),
+        ("uuid 0 !999", "gpu-lost", ()),
+        ("temp 0 hang", "nvml-timeout", ()),
+        ("mig 0 1 1\ninstances 0 7\nuuid 100 MIG-x\nuuid 102 MIG-y", None, ("MIG-x", "MIG-y")),
+        ("mig 0 1 1\ninstances 0 7", None, ()),
+        ("mig 0 0 1", None, ("GPU-a",)),
+        ("power 0 !3\nminor 0 !3\ntemp 0 !4", None, ("GPU-a",)),
+    ],
+)
+def test_a_profile_says_of_each_gpu_what_the_library_says_and_hides_no_other(
+    library: Path, driver: Driver, change: str, reason: str | None, units: tuple[str, ...]
+) -> None:
+    first, second = _profile(library, driver, f"{change}\n{_IDLE}").gpus or ()
+    assert (first.pci, first.usable, first.reason, first.units) == ("0000:01:00.0", reason is None, reason, units)
+    assert bool(first.remedy) == (reason is not None)
+    assert (second.pci, second.usable, second.units) == ("0000:02:00.0", True, ("GPU-b",))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "memory_kind"),
+    [
+        ("", "discrete", "dedicated"),
+        ("ats 0 2", "discrete", "dedicated-coherent"),
+        ("ats 0 1", "discrete", "dedicated"),
+        ("memory 0 !3\nname 0 NVIDIA GB10", "integrated-coherent", "shared"),
+        ("memory 0 !3\nname 0 Orin (nvgpu)", "integrated", "shared"),
+    ],
+)
+def test_a_profile_says_what_kind_of_memory_a_gpu_has(
+    library: Path, driver: Driver, change: str, kind: str, memory_kind: str
+) -> None:
+    gpu = (_profile(library, driver, f"{change}\n{_IDLE}").gpus or ())[0]
+    assert (gpu.kind, gpu.memory_kind) == (kind, memory_kind)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [
+        ("init 0 !18", "driver-library-mismatch"),
+        ("init 0 !9", "no-driver"),
+        ("init 0 !4", "no-permission"),
+        ("init 0 !999", "no-permission"),
+        ("init 0 ok\ncount 0 !4", "no-permission"),
+        ("init 0 ok\ncount 0 0", "gpu-lost"),
+    ],
+)
+def test_gpus_stay_in_the_profile_where_the_library_shows_none(
+    library: Path, driver: Driver, scenario: str, reason: str
+) -> None:
+    gpus = _profile(library, driver, f"{scenario}\n").gpus or ()
+    assert [(gpu.pci, gpu.usable, gpu.reason) for gpu in gpus] == [
+        (address, False, reason) for address in ("0000:01:00.0", "0000:02:00.0")
+    ]
+
+
+# --- while the agent runs ---
 
 
 class Agent:

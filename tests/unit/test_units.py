@@ -31,6 +31,18 @@ def test_what_is_no_size_is_refused_with_examples(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 400 + "GiB", "9" * 30, "99999PiB", "9" * 5000])
+def test_a_size_that_no_disk_has_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "d", "9" * 30 + "s", "9" * 5000 + "s"])
+def test_a_duration_beyond_all_time_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a duration"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

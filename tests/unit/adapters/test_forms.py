@@ -20,7 +20,10 @@ ANSWERS: dict[str, Any] = {
     "nvpmodel": "NV Power Mode: MAXN\n0",
     "throttled": "throttled=0x50005",
     "dev-nodes": ("/dev/nvidia0", "/dev/nvidiactl"),
+    "denied-nodes": ("/dev/nvidia0",),
     "nvml": {"init": "ok", "devices": [{"uuid": "GPU-ä"}]},
+    "runtime-elf": b"\x7fELF\x02\x01\x01",
+    "aarch32": False,
     "runtime-version": "apptainer version 1.4.5",
     "uid": 0,
     "setuid-starter": True,
@@ -31,13 +34,26 @@ ANSWERS: dict[str, Any] = {
 EMPTY: dict[str, Any] = {
     "affinity": (),
     "dev-nodes": (),
+    "denied-nodes": (),
     "runtime-version": "",
     "setuid-starter": False,
     "fuse": "",
     "unshare": "",
     "nvml": {},
 }
-TYPED = ("elf", "long-bit", "affinity", "page-size", "statvfs", "nvml", "uid", "setuid-starter", "limits-test")
+TYPED = (
+    "elf",
+    "long-bit",
+    "affinity",
+    "page-size",
+    "statvfs",
+    "nvml",
+    "uid",
+    "setuid-starter",
+    "limits-test",
+    "runtime-elf",
+    "aarch32",
+)
 
 
 def write(folder: Path, name: str, text: str) -> RecordedHost:

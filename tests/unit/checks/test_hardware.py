@@ -97,6 +97,20 @@ def test_a_gpu_that_others_use_or_forbid_is_a_warning(changes: dict[str, Any], r
     assert (status, message.endswith(reason)) == ("warning", True)
 
 
+def test_a_gpu_without_the_node_for_its_memory_fails() -> None:
+    nodes = ("/dev/nvidia0", "/dev/nvidiactl")
+    answers = told(check_gpus, FakeHost(GPU, nvml=ok(A10), dev_nodes=nodes))
+    assert [status for status, _ in answers] == ["ok", "failure"]
+    assert answers[1][1].startswith("/dev/nvidia-uvm is missing")
+    complete = FakeHost(GPU, nvml=ok(A10), dev_nodes=(*nodes, "/dev/nvidia-uvm"))
+    assert [status for status, _ in told(check_gpus, complete)] == ["ok"]
+
+
+def test_a_jetson_needs_no_such_node() -> None:
+    host = FakeHost(tegra("tegra234"), nvml={"init": "LibraryNotFound"}, dev_nodes=("/dev/nvidiactl", "/dev/nvmap"))
+    assert [status for status, _ in told(check_gpus, host)] == ["ok"]
+
+
 def test_a_driver_library_that_crashes_fails_with_what_the_probe_says() -> None:
     findings = told(check_gpus, FakeHost(GPU, nvml={"init": "Crashed"}))
     assert findings[0] == ("failure", "the NVIDIA driver library crashed")

@@ -35,6 +35,25 @@ def test_people_see_values_problems_and_remedies() -> None:
     assert any(line.startswith("  remedy: ") for line in lines)
 
 
+def test_people_see_each_gpu_that_cannot_be_used_with_what_to_do() -> None:
+    lines = command("--root", RECORDED / "x86-nvml-mismatch").stdout.splitlines()
+    place = lines.index("gpu: nvidia 0000:01:00.0 cannot be used: driver-library-mismatch")
+    assert lines[place + 1].startswith("  remedy: reboot: ")
+
+
+def test_that_gpus_of_others_are_only_listed_is_no_problem() -> None:
+    shown = command("--root", RECORDED / "x86-workstation-amdgpu").stdout
+    assert "vendor-not-schedulable" in shown
+    assert "gpu: " not in shown
+
+
+def test_a_long_list_goes_on_in_the_lines_below() -> None:
+    lines = command("--root", RECORDED / "x86-laptop-hp840g10").stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    first = next(number for number, line in enumerate(lines) if line.startswith("cpu.features"))
+    assert lines[first + 1].startswith(" " * 20)
+
+
 def test_a_root_that_is_not_there_is_wrong_use() -> None:
     done = command("--root", "/no/such/host")
     assert done.returncode == 2

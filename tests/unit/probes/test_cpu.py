@@ -78,6 +78,21 @@ def test_power_names_its_core_and_has_no_features() -> None:
     assert (info.count, info.models, info.features) == (2, ("POWER9",), None)
 
 
+@pytest.mark.parametrize(
+    ("cpu_line", "model", "machine"),
+    [
+        ("POWER9, altivec supported", "POWER9", "ppc64le"),
+        ("POWER9 (architected), altivec supported", "POWER9", "ppc64le"),
+        ("POWER10 (raw), altivec supported", "POWER10", "ppc64le"),
+        ("POWER8E (raw), altivec supported", "POWER8E", None),
+        ("PPC970MP, altivec supported", "PPC970MP", None),
+    ],
+)
+def test_the_core_of_a_power_system(cpu_line: str, model: str, machine: str | None) -> None:
+    info = parse_cpuinfo(f"processor\t: 0\ncpu\t\t: {cpu_line}\n")
+    assert (info.models, info.machine) == ((model,), machine)
+
+
 def test_isa_extensions_of_risc_v() -> None:
     assert parse_isa("rv64imac_zicsr_zba") == {"i", "m", "a", "c", "zicsr", "zba"}
 
@@ -129,6 +144,10 @@ def elf(bits: int, machine: int) -> str:
         ({"/proc/version": "Linux version 4.18.0-80.el8.ppc64le (mockbuild@host)"}, {}, "ppc64le"),
         ({"/proc/version": "Linux version 6.1.0-13-amd64 (builder)"}, {}, None),
         ({}, {"uname_m": "sparc64"}, None),
+        ({}, {"uname_m": "ppc64"}, "ppc64"),
+        ({}, {"uname_m": "aarch64", "dpkg_architecture": "arm64"}, "arm64"),
+        ({}, {"uname_m": "ppc64le", "dpkg_architecture": "ppc64el"}, "ppc64le"),
+        ({}, {"uname_m": "aarch64", "dpkg_architecture": "armel"}, "arm"),
         ({}, {}, None),
     ],
 )

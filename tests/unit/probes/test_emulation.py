@@ -35,6 +35,15 @@ def test_only_entries_that_apptainer_accepts_emulate(entry: str, arch: str | Non
     assert probe(FakeHost(files)).emulated == (() if arch is None else (arch,))
 
 
+def test_what_runs_without_emulation_is_not_emulated() -> None:
+    i386 = S390X.replace("7f454c4602020100000000000000000000020016", "7f454c4601010100000000000000000002000300")
+    arm = ARM64.replace("7f454c460201010000000000000000000200b700", "7f454c4601010100000000000000000002002800")
+    files = {f"{FOLDER}/status": "enabled\n", f"{FOLDER}/a": ARM64, f"{FOLDER}/b": i386, f"{FOLDER}/c": arm}
+    assert probe(FakeHost(files, uname_m="x86_64")).emulated == ("arm", "arm64")
+    assert probe(FakeHost(files, uname_m="aarch64")).emulated == ("386",)
+    assert probe(FakeHost(files, uname_m="aarch64", aarch32=False)).emulated == ("386", "arm")
+
+
 @pytest.mark.parametrize(
     ("entry", "known"),
     [

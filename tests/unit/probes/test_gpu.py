@@ -172,6 +172,44 @@ def test_a_gpu_that_nvml_leaves_out_stays_with_its_reason(
     assert (second.pci, second.usable, second.reason) == ("0000:02:00.0", False, reason)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "nodes", "denied", "reason"),
+    [
+        ({"minor_number": 1}, ("/dev/nvidiactl", "/dev/nvidia1"), (), None),
+        ({"minor_number": 1}, ("/dev/nvidiactl", "/dev/nvidia0"), (), "no-permission"),
+        ({"minor_number": 1}, ("/dev/nvidiactl", "/dev/nvidia1"), ("/dev/nvidia1",), "no-permission"),
+        ({"minor_number": 1}, None, None, None),
+        ({"minor_number": "NotSupported"}, ("/dev/nvidiactl",), (), None),
+        ({"minor_number": 1}, (), (), None),
+    ],
+)
+def test_a_gpu_that_nvml_counts_and_nobody_here_may_open_is_not_usable(
+    numbers: dict[str, Any], nodes: tuple[str, ...] | None, denied: tuple[str, ...] | None, reason: str | None
+) -> None:
+    host = FakeHost(
+        {**MEMINFO, **pci("0000:01:00.0")}, nvml=ok({**A10, **numbers}), dev_nodes=nodes, denied_nodes=denied
+    )
+    (gpu,) = probe_host(host, host_id="a").gpus or ()
+    assert (gpu.usable, gpu.reason) == (reason is None, reason)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "denied", "usable"),
+    [
+        (None, None, True),
+        ((), (), False),
+        (("/dev/nvmap", "/dev/nvhost-gpu"), (), True),
+        (("/dev/nvmap", "/dev/nvhost-gpu"), ("/dev/nvmap", "/dev/nvhost-gpu"), False),
+    ],
+)
+def test_the_gpu_of_a_jetson_is_usable_by_who_may_open_its_nodes(
+    nodes: tuple[str, ...] | None, denied: tuple[str, ...] | None, usable: bool
+) -> None:
+    host = FakeHost({**MEMINFO, **tegra("tegra194")}, dev_nodes=nodes, denied_nodes=denied)
+    (gpu,) = probe_host(host, host_id="a").gpus or ()
+    assert (gpu.usable, gpu.reason) == (usable, None if usable else "no-permission")
+
+
 def test_a_lost_gpu_is_not_the_one_that_another_driver_has() -> None:
     files = {**pci("0000:01:00.0", driver="vfio-pci"), **pci("0000:02:00.0")}
     lost, lent = profile(files, ok({"handle": "GpuIsLost"})).gpus or ()

@@ -101,6 +101,9 @@ def test_super_mode_is_known_from_the_device_tree_and_from_the_power_mode() -> N
         (R35, None),
         ({f"{SOC0}/family": "Tegra\n", f"{SOC0}/soc_id": "25\n"}, "tegra194"),
         ({f"{SOC0}/family": "tegra264\n"}, None),
+        ({f"{SOC0}/family": "jep106:036b", f"{SOC0}/soc_id": "jep106:036b:0234"}, "tegra234"),
+        ({**RELEASE, f"{SOC0}/family": "jep106:036b", f"{SOC0}/soc_id": "jep106:036b:0999"}, "tegra234"),
+        ({**R35, "/proc/cpuinfo": "processor : 0\nBogoMIPS : 62.5\n"}, None),
         ({"/sys/module/tegra_fuse/parameters/tegra_chip_id": "38\n"}, "tegra264"),
     ],
 )
@@ -108,6 +111,14 @@ def test_a_container_with_a_masked_device_tree_is_on_a_jetson(files: dict[str, s
     board = jetson.board(FakeHost(files, uname_m="aarch64"))
     assert board is not None
     assert board.soc == soc
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("35", 0x23), ("jep106:036b:0234", 0x23), ("jep106:036b:0264", 0x26), ("jep106:036b:0241", None), ("", None)],
+)
+def test_the_chips_number_from_its_driver_and_from_firmware(text: str, number: int | None) -> None:
+    assert tegra.parse_chip_id(text) == number
 
 
 def test_a_newer_chip_is_a_jetson_whose_chip_is_not_known() -> None:
@@ -126,6 +137,9 @@ def test_a_newer_chip_is_a_jetson_whose_chip_is_not_known() -> None:
         (RELEASE, "x86_64"),
         ({f"{SOC0}/family": "Tegra", f"{TREE}/compatible": "nvidia,beaver\0nvidia,tegra30\0"}, "armv7l"),
         ({"/etc/nv_tegra_release": "garbage"}, "aarch64"),
+        ({**RELEASE, f"{SOC0}/family": "jep106:036b", f"{SOC0}/soc_id": "jep106:036b:0241"}, "aarch64"),
+        ({f"{SOC0}/family": "jep106:036b", f"{SOC0}/soc_id": "jep106:036b:0241"}, "aarch64"),
+        ({**RELEASE, "/proc/cpuinfo": "processor : 0\nCPU implementer : 0x41\nCPU part : 0xd4f\n"}, "aarch64"),
         ({}, "aarch64"),
     ],
 )

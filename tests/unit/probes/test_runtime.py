@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import pytest
 from agent.probes import runtime
 from agent.probes.host import ProbeProblem
@@ -57,6 +59,34 @@ def test_a_host_without_a_usable_runtime_gets_a_remedy(answer: str, message: str
 def test_what_runs_without_emulation(machine: str, archs: tuple[str, ...] | None) -> None:
     facts = runtime.probe(FakeHost(runtime_version="apptainer version 1.4.5", uname_m=machine))
     assert (facts.archs, facts.limits) == (archs, None)
+
+
+APPTAINER = "apptainer version 1.4.5"
+
+
+def program(bits: int, machine: int) -> bytes:
+    return b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9) + struct.pack("<HH", 2, machine) + bytes(44)
+
+
+@pytest.mark.parametrize(
+    ("answers", "archs"),
+    [
+        ({"aarch32": True}, ("arm64", "arm")),
+        ({"aarch32": False}, ("arm64",)),
+        ({"aarch32": True, "page_size": 65536}, ("arm64",)),
+        ({"uname_r": "6.8.0-1013-nvidia-64k"}, ("arm64",)),
+        ({"page_size": 16384}, ("arm64", "arm")),
+        ({"runtime_elf": program(1, 40)}, ("arm",)),
+        ({"long_bit": 32, "runtime_elf": program(2, 183)}, ("arm64", "arm")),
+        ({"long_bit": 32}, ("arm",)),
+        ({"runtime_elf": b"#!/bin/sh\nexec libexec/apptainer"}, ("arm64", "arm")),
+    ],
+)
+def test_what_an_arm64_host_runs_depends_on_its_cpu_its_kernel_and_the_runtimes_own_program(
+    answers: dict[str, object], archs: tuple[str, ...]
+) -> None:
+    host = FakeHost(None, **{"runtime_version": APPTAINER, "uname_m": "aarch64", **answers})
+    assert runtime.probe(host).archs == archs
 
 
 @pytest.mark.parametrize(("step", "kind"), [("done", "exact"), ("tree", "best-effort")])

@@ -64,6 +64,8 @@ def test_a_file_with_a_serial_number_has_none(path: str) -> None:
         ("/proc/1/environ", "TOKEN=f00dcafe\0container=podman\0A=1", "container=podman\0"),
         ("/proc/1/environ", "TOKEN=f00dcafe\0", "HOME=/\0"),
         ("/proc/self/mountinfo", "1 2 0:3 / /f00dcafe rw - ext4 /dev/x rw\n3 1 0:4 / /c rw - cgroup2 c rw\n", "/c rw"),
+        ("/proc/mounts", "/dev/f00dcafe / ext4 rw 0 0\ncgroup2 /c cgroup2 rw 0 0\n", "cgroup2 /c"),
+        ("/usr/bin/nvidia-container-cli", "\x7fELF f00dcafe", ""),
         ("/proc/812/cmdline", "train\0--token=f00dcafe", "program"),
         ("/proc/812/cmdline", "python3\0-m\0agent.supervisor\0/f00dcafe", "agent.supervisor"),
         ("/proc/812/stat", "812 (f00dcafe) x) S 77 812 ", "812 (program) S 77 812 "),
@@ -144,6 +146,11 @@ def test_of_dev_only_nodes_of_accelerators_are_recorded() -> None:
     kept = scrub_names("/dev", names)
     assert kept == ("apex_0", "fastrpc-adsp", "hailo0", "kfd")
     assert all(accelerators.is_node(f"/dev/{name}") for name in kept)
+
+
+def test_of_the_device_tree_only_names_that_show_a_hypervisor_are_recorded() -> None:
+    names = ("chosen", "fw-cfg@9020000", "hmc-managed?", "ibm,partition-name", "serial-number")
+    assert scrub_names("/proc/device-tree", names) == names[1:4]
 
 
 def test_of_apparmors_profiles_only_those_of_runtimes_are_recorded() -> None:
