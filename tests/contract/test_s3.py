@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ from typing import Any
 
 import minio as library
 import pytest
+from agent.adapters.http.pool import make_pool
 from agent.adapters.s3 import S3Artifacts, S3Client, S3Records
 from agent.adapters.s3.errors import S3Failure
 from agent.adapters.s3.multipart import PARALLEL
-from agent.adapters.s3.pool import make_pool
 from agent.errors import ArtifactMissing, StoreUnavailable
 
 from tests.contract.s3_stores import AgingStore, public
@@ -355,31 +354,6 @@ def test_the_library_still_gives_what_is_used_of_its_inside(minio: Minio, bucket
 
 
 # --- TLS and names ----------------------------------------------------------------------------------------------------
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A folder with an own CA (ca.pem), and a server certificate of it as MinIO wants it."""
-    openssl(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Lab CA"),
-        *("-keyout", f"{tmp_path}/ca.key", "-out", f"{tmp_path}/ca.pem"),
-    )
-    certs = tmp_path / "certs"
-    certs.mkdir()
-    openssl(
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=minio", "-keyout", f"{certs}/private.key"),
-        *("-out", f"{tmp_path}/minio.csr"),
-    )
-    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1")
-    openssl(
-        *("x509", "-req", "-in", f"{tmp_path}/minio.csr", "-CA", f"{tmp_path}/ca.pem", "-CAkey", f"{tmp_path}/ca.key"),
-        *("-CAcreateserial", "-days", "2", "-extfile", f"{tmp_path}/names", "-out", f"{certs}/public.crt"),
-    )
-    return tmp_path
 
 
 def test_a_server_with_a_certificate_of_an_own_authority(new_minio: NewMinio, authority: Path) -> None:

@@ -6,21 +6,52 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from minio import Minio
 from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
 
+from agent.adapters.http.pool import make_pool
 from agent.adapters.s3.credentials import provider_of
 from agent.adapters.s3.errors import S3Failure, translated
-from agent.adapters.s3.pool import make_pool
 from agent.config.s3 import S3Section
 from agent.errors import StoreUnavailable
 
 AWS = "https://s3.amazonaws.com"
 # Seconds before the second and third try of a request: long enough for a connection that was closed meanwhile.
 PAUSES = (0.1, 0.5)
+
+
+class Request(NamedTuple):
+    """One request; with `stream` the body of its answer is still to be read."""
+
+    method: str
+    bucket: str
+    key: str | None = None
+    body: bytes | None = None
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    stream: bool = False
+
+
+def send(minio: Minio, request: Request) -> BaseHTTPResponse:
+    """Return the answer to a request. Raises the library's own errors."""
+    # The library has no public way to send If-None-Match or to read the Date of an answer.
+    response = minio._execute(
+        request.method,
+        request.bucket,
+        request.key,
+        body=request.body,
+        headers=dict(request.headers),
+        query_params=dict(request.query),
+        preload_content=not request.stream,
+    )
+    # Copying and completing answer 200 before they are done, and say only then how it ended.
+    if not request.stream and request.method in ("PUT", "POST") and b"<Error>" in response.data:
+        raise S3Error.fromxml(response)
+    return response
 
 
 def connect(section: S3Section, environ: Mapping[str, str]) -> S3Client:
@@ -84,21 +115,14 @@ class S3Client:
         stream: bool = False,
     ) -> BaseHTTPResponse:
         """Return the answer to a request that is sent once."""
-        # The library has no public way to send If-None-Match or to read the Date of an answer.
-        with translated(self.where(bucket, key)):
-            response = self._minio._execute(
-                method,
-                bucket,
-                key,
-                body=body,
-                headers=dict(headers or {}),
-                query_params=dict(query or {}),
-                preload_content=not stream,
-            )
-            # Copying and completing answer 200 before they are done, and say only then how it ended.
-            if not stream and method in ("PUT", "POST") and b"<Error>" in response.data:
-                raise S3Error.fromxml(response)
-            return response
+        return self._answered(Request(method, bucket, key, body, headers or {}, query or {}, stream))
+
+    def _answered(self, request: Request) -> BaseHTTPResponse:
+        return self._sent(self._minio, request)
+
+    def _sent(self, minio: Minio, request: Request) -> BaseHTTPResponse:
+        with translated(self.where(request.bucket, request.key)):
+            return send(minio, request)
 
     def ensure_bucket(self, bucket: str) -> None:
         """Make the bucket when it is not there."""

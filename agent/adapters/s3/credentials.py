@@ -12,7 +12,7 @@ from minio.credentials.credentials import Credentials
 from minio.credentials.providers import AWSConfigProvider, EnvAWSProvider, IamAwsProvider, Provider, StaticProvider
 from urllib3.exceptions import HTTPError
 
-from agent.adapters.s3.pool import make_pool
+from agent.adapters.http.pool import make_pool
 from agent.config.s3 import S3Section
 from agent.errors import StoreUnavailable
 

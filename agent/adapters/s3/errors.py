@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from typing import NamedTuple
 from xml.etree.ElementTree import ParseError
 
-import urllib3.exceptions as http
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from agent.errors import StoreUnavailable
+from agent.adapters.http import transport
+from agent.adapters.http.transport import RETRIED_STATUSES, TRANSPORT, Failure
+from agent.redact import mask_text
 
 _KEYS = "check [s3] access_key and secret_key, or the AWS_* variables or file they come from"
 _RIGHTS = "give these credentials the right to list, read, write and delete there"
@@ -44,41 +46,36 @@ REMEDIES = {
 }
 _ANSWER = "check that an S3 server answers there, and its log"
 
-_UNREACHED = "check the address, the network and that the server runs"
-_CERTIFICATE = "set [s3] ca_file to the certificate of the server's own authority, or use the name it was issued for"
-_SILENT = "check the network on the way and the server's load"
+# Errors of the library's own reading of an answer.
+_UNREADABLE = (ParseError, ValueError)
+FOREIGN: tuple[type[Exception], ...] = (MinioException, *(kind for kind, _, _ in TRANSPORT), *_UNREADABLE)
 
-# Kinds of failure on the way -> (what happened, what would put it right); the first that fits counts.
-TRANSPORT: tuple[tuple[type[Exception], str, str], ...] = (
-    (http.SSLError, "no secure connection", _CERTIFICATE),
-    (http.NameResolutionError, "its name cannot be resolved", _UNREACHED),
-    (http.NewConnectionError, "no connection", _UNREACHED),
-    (http.ProxyError, "no connection through the proxy", _UNREACHED),
-    (http.TimeoutError, "no answer in time", _SILENT),
-    (http.ProtocolError, "the connection broke", _UNREACHED),
-    (http.HTTPError, "the request failed", _UNREACHED),
-    (HTTPException, "the connection broke", _UNREACHED),
-    (OSError, "the connection failed", _UNREACHED),
-    (ParseError, "the answer is not S3's", _ANSWER),
-    (ValueError, "the answer is not S3's", _ANSWER),
-)
-FOREIGN: tuple[type[Exception], ...] = (MinioException, *(kind for kind, _, _ in TRANSPORT))
-
-_RETRIED_STATUSES = (429, 500, 502, 503, 504)
-_BROKEN = (http.ProtocolError, http.NewConnectionError, ConnectionError, HTTPException)
+_WORDS = 300  # characters of what a server says
+_REGION_NAME = re.compile(r"[a-z0-9-]{1,32}")
+_REGION_ELEMENT = re.compile(rb"<Region>([a-z0-9-]{1,32})</Region>")
 
 
-class S3Failure(StoreUnavailable):
+class S3Failure(Failure):
     """A request that failed. code: the server's word for it; status: HTTP status, None when no answer came.
 
-    transient: trying at once again may help.
+    said: the message without its remedy. region: the one that the server wants the request to be signed for.
     """
 
-    def __init__(self, message: str, code: str | None, status: int | None, *, transient: bool) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        code: str | None,
+        status: int | None,
+        *,
+        transient: bool,
+        lasting: bool = False,
+        said: str = "",
+        region: str | None = None,
+    ) -> None:
+        super().__init__(message, status, transient=transient, lasting=lasting)
         self.code = code
-        self.status = status
-        self.transient = transient
+        self.said = said or message
+        self.region = region
 
     @property
     def is_ambiguous(self) -> bool:
@@ -88,32 +85,50 @@ class S3Failure(StoreUnavailable):
 
 def failure(what: str, error: Exception) -> S3Failure:
     """Return the error to raise for a foreign `error`, met while `what` was used."""
-    if isinstance(error, http.MaxRetryError) and error.reason is not None:
-        error = error.reason
     if isinstance(error, MinioException):
-        code, status, words = _answer(error)
-        remedy = REMEDIES.get(code or "", _ANSWER)
-        return S3Failure(f"{what}: {words}; {remedy}", code, status, transient=status in _RETRIED_STATUSES)
-    happened, remedy = next((said, remedy) for kind, said, remedy in TRANSPORT if isinstance(error, kind))
-    transient = isinstance(error, _BROKEN) and not isinstance(error, http.TimeoutError)
-    return S3Failure(f"{what}: {happened} ({_words(error)}); {remedy}", None, None, transient=transient)
+        return _refusal(what, error)
+    if isinstance(error, tuple(kind for kind, _, _ in TRANSPORT)):
+        found = transport.failure(what, error)
+        return S3Failure(str(found), None, None, transient=found.transient, lasting=found.lasting)
+    said = f"{what}: the answer is not S3's ({transport.words_of(error)})"
+    return S3Failure(f"{said}; {_ANSWER}", None, None, transient=False)
 
 
-def _answer(error: MinioException) -> tuple[str | None, int | None, str]:
-    """Return code, HTTP status and the words of an answer."""
+def _refusal(what: str, error: MinioException) -> S3Failure:
+    answer = _answer(error)
+    said = f"{what}: {mask_text(answer.words)[:_WORDS]}"
+    message = f"{said}; {REMEDIES.get(answer.code or '', _ANSWER)}"
+    transient = answer.status in RETRIED_STATUSES
+    return S3Failure(message, answer.code, answer.status, transient=transient, said=said, region=_region_in(error))
+
+
+class _Answer(NamedTuple):
+    """Code, HTTP status and the words of an answer."""
+
+    code: str | None
+    status: int | None
+    words: str
+
+
+def _answer(error: MinioException) -> _Answer:
     if isinstance(error, S3Error):
-        return error.code, error.response.status, f"{error.code}: {(error.message or '').rstrip('.')}"
+        return _Answer(error.code, error.response.status, f"{error.code}: {(error.message or '').rstrip('.')}")
     if isinstance(error, ServerError):
-        return None, error.status_code, f"HTTP status {error.status_code}"
+        return _Answer(None, error.status_code, f"HTTP status {error.status_code}")
     if isinstance(error, InvalidResponseError):
-        return None, error._code, f"HTTP status {error._code} without an S3 error"
-    return None, None, str(error)
+        return _Answer(None, error._code, f"HTTP status {error._code} without an S3 error")
+    return _Answer(None, None, str(error))
 
 
-def _words(error: Exception) -> str:
-    """Return the cause in a few words: urllib3 puts its own objects and the whole chain in front of it."""
-    text = str(error.__cause__ or error.__context__ or error)
-    return text.rpartition(": ")[2].strip("()<>'\" ") or type(error).__name__
+def _region_in(error: MinioException) -> str | None:
+    """Return the region that an answer names: in a header, or where it has a body, there."""
+    if not isinstance(error, S3Error):
+        return None
+    named = error.response.headers.get("x-amz-bucket-region") or ""
+    if _REGION_NAME.fullmatch(named):
+        return named
+    element = _REGION_ELEMENT.search(error.response.data or b"")
+    return element[1].decode() if element else None
 
 
 @contextmanager

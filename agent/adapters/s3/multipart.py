@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
+from urllib3 import BaseHTTPResponse
+
 from agent.adapters.s3.client import S3Client
 from agent.adapters.s3.errors import S3Failure
 from agent.errors import StoreUnavailable
@@ -47,7 +49,7 @@ def upload(client: S3Client, bucket: str, key: str, parts: Iterable[bytes]) -> N
 
         def send(number: int, part: bytes) -> str:
             query = {"partNumber": str(number), "uploadId": upload_id}
-            return str(client.call("PUT", bucket, key, body=part, query=query).headers["ETag"])
+            return etag_of(client.call("PUT", bucket, key, body=part, query=query))
 
         def tasks() -> Iterator[Callable[[], str]]:
             for number, part in enumerate(parts, 1):
@@ -125,6 +127,14 @@ def _is_there(client: S3Client, bucket: str, key: str, parts: int, size: int) ->
     except S3Failure:
         return False
     return headers.get("Content-Length") == str(size) and headers.get("ETag", "").strip('"').endswith(f"-{parts}")
+
+
+def etag_of(answer: BaseHTTPResponse) -> str:
+    """Return the tag of the object or part that an answer is about. Raises StoreUnavailable."""
+    etag = answer.headers.get("ETag")
+    if etag is None:
+        raise StoreUnavailable("the S3 server's answer has no ETag")
+    return etag
 
 
 def _found(pattern: re.Pattern[str], data: bytes) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from agent.adapters.s3.artifacts import S3Artifacts
-from agent.adapters.s3.client import connect
+from agent.adapters.s3.artifacts import S3Artifacts, server_at
+from agent.adapters.s3.client import AWS, connect
 from agent.adapters.s3.records import S3Records
 from agent.config.places import Bucket
 from agent.config.s3 import S3Section
@@ -22,6 +22,7 @@ class S3Stores:
     def __init__(self, section: S3Section, environ: Mapping[str, str], found_weak: Callable[[], None]) -> None:
         """Raises StoreUnavailable when a file that the section names cannot be read."""
         self._client = connect(section, environ)
+        self._endpoint = (section.endpoint or AWS).rstrip("/")
         self._found_weak = found_weak
         self._lock = threading.Lock()
         self._records: dict[Bucket, S3Records] = {}
@@ -37,6 +38,11 @@ class S3Stores:
     def artifacts(self, prefixes: Sequence[str]) -> S3Artifacts:
         """Return the artifacts below the s3:// URIs."""
         return S3Artifacts(self._client, prefixes)
+
+    def named_artifacts(self, prefixes: Sequence[str]) -> S3Artifacts:
+        """Return the artifacts of the same server by the URIs that name it, s3+http:// or s3+https://."""
+        scheme, _, netloc = self._endpoint.partition("://")
+        return S3Artifacts(self._client, prefixes, server=server_at(scheme, netloc))
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is known to be wrong with the server."""

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent.adapters.s3.client import connect
 from agent.adapters.s3.credentials import EARLY, Refreshed, provider_of
 from agent.config.s3 import S3Section
 from agent.errors import StoreUnavailable
@@ -24,6 +26,10 @@ class Metadata:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.knows_version_2 = True
+        self.end = "2099-01-01T00:00:00Z"
+        self.given = 0
+        self.code = "Success"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self._server.server_address[1]}/"}
@@ -31,15 +37,20 @@ class Metadata:
     def answer(self, method: str, path: str, headers: Any) -> tuple[int, str]:
         self.requests.append(f"{method} {path}")
         if (method, path) == ("PUT", "/latest/api/token"):
+            if not self.knows_version_2:
+                return 403, ""
             return (200, TOKEN) if headers["X-aws-ec2-metadata-token-ttl-seconds"] else (400, "")
         if headers["X-aws-ec2-metadata-token"] != TOKEN:
             return 401, ""
         roles = "/latest/meta-data/iam/security-credentials/"
         if path == roles:
             return 200, "edge"
-        end = "2099-01-01T00:00:00Z"
-        keys = {"Code": "Success", "AccessKeyId": "role-key", "SecretAccessKey": "role-secret", "Token": "role-token"}
-        return (200, json.dumps({**keys, "Expiration": end})) if path == f"{roles}edge" else (404, "")
+        if path != f"{roles}edge":
+            return 404, ""
+        self.given += 1
+        number = "" if self.given == 1 else f"-{self.given}"
+        keys = {"AccessKeyId": f"role-key{number}", "SecretAccessKey": "role-secret", "Token": f"role-token{number}"}
+        return 200, json.dumps({"Code": self.code, **keys, "Expiration": self.end})
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -120,6 +131,70 @@ def test_a_machine_with_a_role_has_its_credentials(metadata: Metadata) -> None:
     asked = len(metadata.requests)
     assert keys_of(provider) == ("role-key", "role-secret", "role-token")
     assert len(metadata.requests) == asked
+
+
+def test_credentials_of_a_role_that_end_soon_are_fetched_anew_with_a_new_session(metadata: Metadata) -> None:
+    provider = provider_of(S3Section(), metadata.environ)
+    metadata.end = f"{datetime.now(timezone.utc) + EARLY / 2:%Y-%m-%dT%H:%M:%SZ}"
+    assert keys_of(provider) == ("role-key", "role-secret", "role-token")
+    metadata.end = "2099-01-01T00:00:00Z"
+    assert keys_of(provider) == ("role-key-2", "role-secret", "role-token-2")
+    assert keys_of(provider) == ("role-key-2", "role-secret", "role-token-2")
+    assert metadata.requests.count("PUT /latest/api/token") == 2
+
+
+def test_a_role_without_version_2_of_the_metadata_service_is_none(metadata: Metadata) -> None:
+    metadata.knows_version_2 = False
+    with pytest.raises(StoreUnavailable, match=r"instance metadata: .*403"):
+        provider_of(S3Section(), metadata.environ).retrieve()
+    assert metadata.requests == ["PUT /latest/api/token"]
+
+
+def test_a_role_that_the_metadata_service_cannot_take_on_is_none(metadata: Metadata) -> None:
+    metadata.code = "AssumeRoleUnauthorizedAccess"
+    with pytest.raises(StoreUnavailable, match=r"instance metadata: .*AssumeRoleUnauthorizedAccess") as caught:
+        provider_of(S3Section(), metadata.environ).retrieve()
+    assert "role-secret" not in str(caught.value)
+
+
+def test_requests_of_a_machine_with_a_role_carry_and_sign_its_session(metadata: Metadata) -> None:
+    with Recorder() as server:
+        section = S3Section(endpoint=server.endpoint, region="eu-central-1")
+        connect(section, metadata.environ).call("PUT", "bucket", "a", body=b"content")
+    headers = server.headers[0]
+    assert headers["x-amz-security-token"] == "role-token"
+    assert "Credential=role-key/" in headers["authorization"]
+    assert "x-amz-security-token" in re.findall("SignedHeaders=([^,]+)", headers["authorization"])[0].split(";")
+
+
+class Recorder:
+    """A server that says yes to everything and keeps the headers, their names in lower case."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                recorder.headers.append({name.lower(): value for name, value in self.headers.items()})
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Recorder:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def test_no_credentials_anywhere_is_one_clear_error(metadata: Metadata) -> None:
