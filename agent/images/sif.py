@@ -55,12 +55,13 @@ class _Partition(msgspec.Struct, frozen=True):
     arch: bytes
 
 
-def read_sif(stream: BinaryIO) -> SifFacts:
+def read_sif(stream: BinaryIO, size: int | None = None) -> SifFacts:
     """Return the facts of the image in `stream` (seekable), reading the header and the descriptors only.
 
-    Raises InvalidInput when this is no SIF file, or a damaged or truncated one.
+    size: of the whole image in bytes, where `stream` is only its beginning. Raises InvalidInput when this is no SIF
+    file, or a damaged or truncated one.
     """
-    size = stream.seek(0, os.SEEK_END)
+    size = stream.seek(0, os.SEEK_END) if size is None else size
     partitions = [_partition(extra) for extra in _partition_extras(stream, size)]
     primary = [partition for partition in partitions if partition.kind == PRIMARY_SYSTEM]
     if len(primary) != 1:

@@ -13,7 +13,7 @@ def apply(context: Context, attempt: Attempt) -> None:
     image = attempt.job.image_for(attempt.arch)
     if image is None:
         raise JobFault(f"the job has no image for {attempt.arch}")
-    (context.directory(attempt.id) / "image").symlink_to(context.images.fetch(image))
+    (context.directory(attempt.id) / "image").symlink_to(context.images.fetch(image, attempt.cargo))
 
 
 STEP = Step("image", apply, nothing)

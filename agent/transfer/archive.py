@@ -11,11 +11,12 @@ import tarfile
 from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from agent.errors import UnsafeArchive
 from agent.transfer.beneath import open_directory
 from agent.transfer.stream import CHUNK
+from agent.transfer.untrusted import members_of, open_tar
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +29,27 @@ _DAMAGED = (tarfile.TarError, EOFError, TypeError, ValueError)
 _CONTRADICTORY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def pack(directory: int) -> Iterator[bytes]:
+class Extra(NamedTuple):
+    """A file from elsewhere that becomes the first member of an archive, in place of one of the same name."""
+
+    name: str
+    path: Path
+
+
+def pack(directory: int, extra: Extra | None = None) -> Iterator[bytes]:
     """Yield a tar archive of the directory behind the open descriptor: files, directories, links; nothing else.
 
     Owners become 0 and names are sorted, so equal trees with equal times give equal bytes. A file that changes its
     size while it is read is cut or padded to the size in its header; what vanishes or may not be read is left out.
     """
-    yield from _pack_below(directory, "")
+    if extra is not None and extra.path.is_file():
+        yield from _pack_open(os.open(extra.path, os.O_RDONLY | os.O_CLOEXEC), extra.name)
+    yield from _pack_below(directory, "", without=extra.name if extra else None)
     yield bytes(_BLOCK * 2)
 
 
-def _pack_below(directory: int, prefix: str) -> Iterator[bytes]:
-    for name in sorted(os.listdir(directory)):
+def _pack_below(directory: int, prefix: str, without: str | None = None) -> Iterator[bytes]:
+    for name in sorted(each for each in os.listdir(directory) if each != without):
         with _left_out_if_changed(prefix + name):
             yield from _pack_member(directory, name, prefix + name)
 
@@ -70,7 +80,11 @@ def _pack_member(directory: int, name: str, path: str) -> Iterator[bytes]:
 
 
 def _pack_file(directory: int, name: str, path: str) -> Iterator[bytes]:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    yield from _pack_open(os.open(name, flags, dir_fd=directory), path)
+
+
+def _pack_open(descriptor: int, path: str) -> Iterator[bytes]:
     with os.fdopen(descriptor, "rb") as file:
         info = os.fstat(file.fileno())
         yield _header(path, info, tarfile.REGTYPE)
@@ -97,26 +111,33 @@ def _header(path: str, info: os.stat_result, kind: bytes, link: str = "") -> byt
     return member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
 
 
-def unpack(stream: BinaryIO, target: Path, *, own: bool = False) -> None:
+def unpack(stream: BinaryIO, target: Path, *, own: bool = False, limit: int | None = None) -> int:
     """Unpack the tar archive (compressed or not) into `target`, which is made if it is absent.
+
+    limit: bytes that all members together may have; returned is what they had, each at least one block of an archive.
 
     `own` archives are those that `pack` made of a job's tree: their symbolic links may point anywhere, as they did
     there (a virtual environment is full of such); none is ever followed here.
 
     Raises UnsafeArchive for a member outside `target`, a link that points outside, or a device node, for members that
-    contradict each other, and for bytes that are no tar archive. What was unpacked before stays: the caller removes
-    the directory.
+    contradict each other or are larger than the limit, and for bytes that are no tar archive. What was unpacked before
+    stays: the caller removes the directory.
     """
     target.mkdir(parents=True, exist_ok=True)
+    used = 0
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for member in archive:
+        with open_tar(stream) as archive:
+            for member in members_of(archive):
                 _check_member(member, own)
+                used += max(member.size, _BLOCK)
+                if limit is not None and used > limit:
+                    raise UnsafeArchive(f"disk budget exhausted: its content is larger than the {limit} bytes left")
                 _unpack_member(archive, member, target)
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, *_CONTRADICTORY):
             raise
         raise UnsafeArchive(f"not a readable tar archive: {error}") from None
+    return used
 
 
 def _check_member(member: tarfile.TarInfo, own: bool) -> None:

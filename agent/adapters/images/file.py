@@ -1,4 +1,4 @@
-"""Images in files of this host or of a share it mounts: file:// URIs."""
+"""Images in files of this host or of a share it mounts: file:// URIs. One in an archive is unpacked into the cache."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import BinaryIO
 
 from agent.adapters.files.artifacts import path_of
 from agent.adapters.files.errors import unavailable
+from agent.adapters.images.packed import facts_of, starts_like_image, unpack_image
+from agent.cache import Cache, key_of
 from agent.errors import ArtifactMismatch, ArtifactMissing, InvalidInput, StoreUnavailable
-from agent.images.sif import read_sif
+from agent.model.cargo import NOTHING, Cargo
 from agent.model.job import Image
 from agent.ports import ImageFacts
 
 _CHUNK = 1024**2
+_NO_IMAGE = "not a SIF file (images are made by `apptainer build NAME.sif ...`)"
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR)
 
 # Device, inode, size and time of change of a file, and its digest: what a check of its bytes is good for.
@@ -29,32 +32,47 @@ _Identity = tuple[int, int, int, int]
 class FileImages:
     """ImageFetcher for file:// URIs below `roots`; no roots = every path. Links are followed, then checked."""
 
-    def __init__(self, roots: Sequence[Path] = ()) -> None:
+    def __init__(self, roots: Sequence[Path] = (), cache: Cache | None = None) -> None:
+        """cache: where images go that come in an archive; None = an archive is no image."""
+        self._cache = cache
         self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
         self._digests: dict[_Identity, str] = {}
         self._lock = threading.Lock()
 
-    def facts(self, image: Image) -> ImageFacts | None:
+    def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
         """See ports.ImageFetcher. Whatever is no image that can be run is a problem of the image, not an error."""
         try:
             path = self._path(image)
             with _opened(path) as file:
-                return _facts(file)
+                size = os.fstat(file.fileno()).st_size
+                if starts_like_image(file):
+                    return facts_of(file, size, None)
+                return facts_of(file, size, self._cache.limit) if self._cache else ImageFacts(None, size, _NO_IMAGE)
         except ArtifactMissing:
             return None
         except InvalidInput as error:
             return ImageFacts(None, 0, str(error))
 
-    def fetch(self, image: Image) -> Path:
-        """See ports.ImageFetcher: the file itself, nothing is copied."""
+    def fetch(self, image: Image, cargo: Cargo = NOTHING) -> Path:
+        """See ports.ImageFetcher: the file itself, nothing is copied unless it is an archive."""
         try:
             path = self._path(image)
             with _opened(path) as file:
                 if image.sha256 is not None:
                     self._check(image.uri, image.sha256, path, file)
+                if self._cache is None or starts_like_image(file):
+                    return path
+                return self._unpacked(self._cache, image, file)
         except InvalidInput as error:
             raise ArtifactMissing(f"image {error}") from None
-        return path
+
+    def _unpacked(self, cache: Cache, image: Image, file: BinaryIO) -> Path:
+        """Return the image out of the archive."""
+        key = key_of("image", image.uri, *map(str, _identity(file)))
+        try:
+            return cache.add(key, lambda path: unpack_image(file, path, cache.limit))
+        except ArtifactMismatch as error:
+            raise ArtifactMismatch(f"image {image.uri}: {error}") from None
 
     def _path(self, image: Image) -> Path:
         path = Path(os.path.realpath(path_of(image.uri)))
@@ -81,14 +99,6 @@ class FileImages:
         with self._lock:
             self._digests[identity] = found
         return found
-
-
-def _facts(file: BinaryIO) -> ImageFacts:
-    try:
-        found = read_sif(file)
-    except InvalidInput as error:
-        return ImageFacts(None, os.fstat(file.fileno()).st_size, str(error))
-    return ImageFacts(found.arch, found.size, found.problem)
 
 
 def _identity(file: BinaryIO) -> _Identity:
