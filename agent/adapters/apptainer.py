@@ -1,4 +1,7 @@
-"""Containers by Apptainer (or SingularityCE), started by the holder so that they outlive the agent."""
+"""Containers by Apptainer (or SingularityCE), started by the holder so that they outlive the agent.
+
+A run whose image is a directory is one of a Python virtual environment, and starts as a plain process.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import plain_process
 from agent.adapters.cgroup import job_groups
+from agent.adapters.spec import job_spec
 from agent.errors import HostFault, RuntimeUnavailable
 from agent.ports import ABSENT, LOST, RUNNING, ContainerRun, Exit, RunStatus
-from agent.supervisor import client, protocol
+from agent.supervisor import client
 from agent.supervisor.client import HolderClient, SupervisorError
 
 HOME = "/home/job"
@@ -68,7 +73,7 @@ def _checked(path: str) -> str:
 
 def environment(run: ContainerRun) -> dict[str, str]:
     """Return the environment of the runtime's process: the job's variables in the form that passes them on."""
-    inside = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **run.env}
+    inside = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **run.env, **dict.fromkeys(run.homes, HOME)}
     passed = {f"{prefix}ENV_{name}": value for prefix in ("APPTAINER", "SINGULARITY") for name, value in inside.items()}
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -78,23 +83,10 @@ def environment(run: ContainerRun) -> dict[str, str]:
 
 
 def spec(program: str, run: ContainerRun, groups: Path | None) -> dict[str, Any]:
-    """Return what the holder is told: see `supervisor.protocol.Spec`."""
-    return {
-        "version": protocol.VERSION,
-        "attempt": run.attempt_id,
-        "directory": str(run.directory),
-        "argv": argv(program, run),
-        "env": environment(run),
-        "cwd": str(run.directory),
-        "log_limit_bytes": run.log_limit,
-        "timeout_s": run.timeout,
-        "grace_s": run.grace,
-        "cgroup": str(groups / run.attempt_id) if groups else None,
-        "rlimits": {"core": 0},
-        "oom_score_adj": 800,
-        "memory_bytes": run.memory + RUNTIME_MEMORY,
-        "marker": True,
-    }
+    """Return what the holder is told of a container."""
+    memory = run.memory + RUNTIME_MEMORY
+    command, env = argv(program, run), environment(run)
+    return job_spec(run, groups, command, env, run.directory, memory=memory, marker=True)
 
 
 class ApptainerRuntime:
@@ -107,13 +99,19 @@ class ApptainerRuntime:
         self._state_dir = state_dir
 
     def start(self, run: ContainerRun) -> None:
-        """See ports.Runtime."""
+        """See ports.Runtime. Raises HostFault for a path that cannot be mounted, JobFault for want of a command."""
+        with _translated():
+            self._client.start(self._spec(run))
+
+    def _spec(self, run: ContainerRun) -> dict[str, Any]:
+        groups = job_groups(self._state_dir)
+        if run.image.is_dir():
+            return plain_process.spec(run, groups)
         program = self._program()
         if program is None:
             raise RuntimeUnavailable("no apptainer or singularity on PATH; install it or set runtime.path")
-        with _translated():
-            (run.directory / "mark.sh").write_text(MARK_SCRIPT)
-            self._client.start(spec(program, run, job_groups(self._state_dir)))
+        (run.directory / "mark.sh").write_text(MARK_SCRIPT)
+        return spec(program, run, groups)
 
     def status(self, attempt_id: str, timeout: float = 0.0) -> RunStatus:
         """See ports.Runtime."""
@@ -158,7 +156,8 @@ def _exit(exit: client.Exit) -> Exit:
         exit_code=exit.exit_code,
         signal=exit.signal,
         why="memory" if exit.oom and exit.why == "exited" else exit.why,
-        started=bool(exit.started),
+        # Without a container around it, whatever was executed is the payload.
+        started=exit.error is None if exit.started is None else exit.started,
         started_at=exit.started_at,
         ended_at=exit.ended_at,
         error=exit.error,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from agent.matching.allowed import check_policy
 from agent.matching.check import Case, Check, FoundImage, Images, MatchPolicy
-from agent.matching.images import candidate_archs, check_runtime, chosen_arch
+from agent.matching.images import candidate_archs, check_runtime, chosen_arch, is_emulated
 from agent.matching.resources import (
     check_accelerator,
     check_amounts,
@@ -64,7 +64,7 @@ def match(job: Job, host: Capabilities, share: Share, free: Share, images: Image
     failed = [check for check in checks if check.standing is not Standing.ACCEPTED]
     if not failed:
         arch = chosen_arch(job, host, images, policy)
-        return Verdict(Standing.ACCEPTED, arch=arch, emulated=arch not in (host.runtime.archs or ()))
+        return Verdict(Standing.ACCEPTED, arch=arch, emulated=arch is not None and is_emulated(host, arch))
     never = any(check.standing is Standing.REFUSED_HERE for check in failed)
     standing = Standing.REFUSED_HERE if never else Standing.REFUSED_NOW
     return Verdict(standing, tuple(check.refusal for check in failed))

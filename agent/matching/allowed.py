@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.matching.check import Case, Check, met, never, source
-from agent.matching.uris import is_below
 from agent.model.units import show_duration
 from agent.model.verdict import Reason
 
@@ -47,12 +46,12 @@ def _check_timeout(case: Case) -> Iterable[Check]:
 
 def _check_uris(case: Case) -> Iterable[Check]:
     for item in case.job.inputs:
-        if is_below(item.uri, case.policy.input_prefixes):
+        if case.policy.allows(item.uri, case.policy.input_prefixes):
             yield met(Reason.INPUT_SOURCE, f"input {item.uri}", "allowed")
         else:
-            yield source(Reason.INPUT_SOURCE, f"input {item.uri}", "input_prefixes")
+            yield source(case, Reason.INPUT_SOURCE, "input", item.uri, "input_prefixes")
     for output in case.job.outputs:
-        if output.uri is not None and is_below(output.uri, case.policy.output_prefixes):
+        if output.uri is not None and case.policy.allows(output.uri, case.policy.output_prefixes):
             yield met(Reason.OUTPUT_TARGET, f"output to {output.uri}", "allowed")
         elif output.uri is not None:
-            yield source(Reason.OUTPUT_TARGET, f"output to {output.uri}", "output_prefixes")
+            yield source(case, Reason.OUTPUT_TARGET, "output to", output.uri, "output_prefixes")

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from agent.matching.uris import is_below
 from agent.model.capabilities import Capabilities
 from agent.model.job import Job
 from agent.model.share import Share
@@ -17,7 +18,8 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     """What the operator allows. Nothing is allowed by default.
 
     emulate: architectures that may run through binfmt_misc; secrets: names on offer; *_prefixes: URIs whose
-    artifacts jobs may use (whole path segments; none = no URI); max_timeout in seconds, None = any.
+    artifacts jobs may use (whole path segments; none = no URI); brought_prefixes: the same for artifacts on which a
+    job has rights of its own, which are `brought`; max_timeout in seconds, None = any.
     """
 
     emulate: tuple[str, ...] = ()
@@ -26,7 +28,17 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     image_prefixes: tuple[str, ...] = ()
     input_prefixes: tuple[str, ...] = ()
     output_prefixes: tuple[str, ...] = ()
+    brought_prefixes: tuple[str, ...] = ()
     max_timeout: float | None = None
+    brought: frozenset[str] = frozenset()
+
+    def with_rights_on(self, uris: Iterable[str]) -> MatchPolicy:
+        """Return the policy for a job that brings rights of its own on these artifacts."""
+        return msgspec.structs.replace(self, brought=frozenset(uris))
+
+    def allows(self, uri: str, prefixes: Iterable[str]) -> bool:
+        """Say whether the artifact lies below one of the prefixes, or is the job's own and below those for such."""
+        return is_below(uri, prefixes) or (uri in self.brought and is_below(uri, self.brought_prefixes))
 
 
 class FoundImage(Protocol):
@@ -86,9 +98,10 @@ def never(reason: Reason, required: str, found: str, remedy: str) -> Check:
     return Check(reason, required, found, Standing.REFUSED_HERE, remedy)
 
 
-def source(reason: Reason, required: str, key: str) -> Check:
-    """Return that a URI lies below no prefix in the list `key` of the configuration."""
-    return never(reason, required, "not allowed on this host", f"allow a prefix of it: [policy] {key}")
+def source(case: Case, reason: Reason, what: str, uri: str, key: str) -> Check:
+    """Return that a URI lies below no prefix in the list `key` of the configuration, or in that for brought ones."""
+    key = "brought_prefixes" if uri in case.policy.brought else key
+    return never(reason, f"{what} {uri}", "not allowed on this host", f"allow a prefix of it: [policy] {key}")
 
 
 def unique(items: Iterable[Item]) -> tuple[Item, ...]:

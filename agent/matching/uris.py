@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-# An encoded slash, backslash or NUL means one thing to a reader of the URI and another to who opens it.
-_DECEPTIVE = re.compile(r"%(?:2f|5c|00)|[\\\x00-\x20\x7f]", re.IGNORECASE)
+# An encoded slash, backslash or NUL means one thing to a reader of the path and another to who opens it.
+_ENCODED = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[\\\x00-\x20\x7f]")
 
 
 class _Place(NamedTuple):
@@ -41,7 +42,9 @@ def _place(uri: str) -> _Place | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    if _DECEPTIVE.search(uri) or not parts.scheme or (parts.path and not parts.path.startswith("/")):
+    if _UNPRINTABLE.search(uri) or _ENCODED.search(parts.netloc + parts.path):
+        return None
+    if not parts.scheme or (parts.path and not parts.path.startswith("/")):
         return None
     segments = tuple(unquote(segment) for segment in parts.path.strip("/").split("/")) if parts.path else ()
     if {".", ".."} & set(segments):

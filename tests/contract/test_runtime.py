@@ -1,9 +1,10 @@
-"""What every Runtime promises, over plain processes and over real Apptainer; then what only containers can do."""
+"""What every Runtime promises, over a fake, real Apptainer and plain processes; then what only one of them can do."""
 
 from __future__ import annotations
 
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from agent.adapters.apptainer import ApptainerRuntime
 from agent.adapters.cgroup import job_groups
 from agent.adapters.local_image import build_image, make_root
-from agent.errors import RuntimeUnavailable
+from agent.errors import JobFault, RuntimeUnavailable
 from agent.ports import ABSENT, RUNNING, ContainerRun, Exit, Runtime
 from agent.process import run as run_program
 
@@ -121,7 +122,27 @@ def local(tmp_path: Path) -> Iterator[World]:
     runtime.close()
 
 
-@pytest.fixture(params=["local", "container"])
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment of this Python, without any package."""
+    place = tmp_path_factory.mktemp("environment") / "venv"
+    assert run_program((sys.executable, "-m", "venv", "--without-pip", str(place)), 60).status == 0
+    return place
+
+
+@pytest.fixture
+def plain(tmp_path: Path, venv: Path) -> Iterator[World]:
+    """Plain processes in a Python environment, on a host without any container runtime."""
+    state = tmp_path / "state"
+    state.mkdir()
+    runtime = ApptainerRuntime(state, lambda: None)
+    yield World(state, runtime, venv)
+    for directory in (state / "attempts").glob("*"):
+        runtime.remove(directory.name)
+    runtime.end()
+
+
+@pytest.fixture(params=["local", "container", "plain"])
 def world(request: pytest.FixtureRequest) -> World:
     found: World = request.getfixturevalue(request.param)
     return found
@@ -133,7 +154,7 @@ def token() -> str:
     return f"{LONG}.{random.randrange(10**9):09d}"
 
 
-# --- both -----------------------------------------------------------------------------------------------------------
+# --- all ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
@@ -252,18 +273,124 @@ def test_removing_ends_the_job_leaves_nothing_and_may_be_repeated(world: World, 
     world.runtime.remove("never.1")
 
 
-def test_a_command_that_is_not_there_was_started_and_ends_with_255(world: World) -> None:
-    world.start("", command=("no-such-program", "argument"))
-    ended = world.ended()
+# --- the fake and containers ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["local", "container"])
+def imaged(request: pytest.FixtureRequest) -> World:
+    found: World = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_command_that_is_not_there_was_started_and_ends_with_255(imaged: World) -> None:
+    imaged.start("", command=("no-such-program", "argument"))
+    ended = imaged.ended()
     assert (ended.exit_code, ended.why, ended.started) == (255, "exited", True)
-    assert b"no-such-program" in world.log()
+    assert b"no-such-program" in imaged.log()
 
 
-def test_an_image_that_is_not_there_was_never_started(world: World) -> None:
-    world.start("true", image=world.image.with_name("missing.sif"))
-    ended = world.ended()
+def test_an_image_that_is_not_there_was_never_started(imaged: World) -> None:
+    imaged.start("true", image=imaged.image.with_name("missing.sif"))
+    ended = imaged.ended()
     assert (ended.started, ended.why) == (False, "exited")
     assert ended.exit_code != 0
+
+
+# --- plain processes only -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("no-such-program", "argument"), ("./no-such-file",), ("./file",), ("no=thing",)])
+def test_a_program_that_cannot_be_executed_is_the_jobs_own_failure(plain: World, command: tuple[str, ...]) -> None:
+    spec = plain.spec("", command=command)
+    (plain.work() / "file").write_text("#!/no/such/interpreter\n")
+    (plain.work() / "file").chmod(0o755)
+    plain.runtime.start(spec)
+    ended = plain.ended()
+    assert (ended.exit_code, ended.why, ended.started, ended.error) == (127, "exited", True, None)
+    assert command[0].encode() in plain.log()
+
+
+def test_what_the_holder_cannot_set_up_was_never_started(plain: World) -> None:
+    plain.start("true", workdir="no/such/directory")
+    ended = plain.ended()
+    assert (ended.exit_code, ended.started) == (None, False)
+    assert "no/such/directory" in (ended.error or "")
+
+
+def test_a_job_without_a_command_is_refused_as_it_is_written(plain: World) -> None:
+    with pytest.raises(JobFault, match="no command"):
+        plain.start("", command=None)
+    assert plain.runtime.status("job.1") == ABSENT
+
+
+def test_python_is_that_of_the_environment_whatever_path_the_job_sets(plain: World) -> None:
+    script = "import sys, os; print(sys.prefix, sys.executable, os.environ['VIRTUAL_ENV'])"
+    for attempt, env in (("job.1", {}), ("job.2", {"PATH": "/usr/bin:./bin"})):
+        printed = plain.run("", attempt, command=("python", "-c", script), env=env).decode().split()
+        assert printed == [str(plain.image), f"{plain.image}/bin/python", str(plain.image)]
+
+
+def test_programs_on_a_relative_path_are_those_below_the_working_directory(plain: World) -> None:
+    spec = plain.spec("", command=("tool",), env={"PATH": "./bin:/usr/bin:/bin"}, workdir="sub")
+    (plain.work() / "sub/bin").mkdir()
+    (plain.work() / "sub/bin/tool").write_text("#!/bin/sh\necho my tool\n")
+    (plain.work() / "sub/bin/tool").chmod(0o755)
+    plain.runtime.start(spec)
+    assert plain.ended().exit_code == 0
+    assert plain.log() == b"my tool\n"
+
+
+def test_the_environment_is_a_short_list(plain: World) -> None:
+    printed = plain.run("", command=("env",), env={"SEED": "3"}, homes=("STUDIOML_HOME",)).decode()
+    directory = plain.state / "attempts/job.1"
+    assert dict(line.split("=", 1) for line in printed.splitlines()) == {
+        "PATH": f"{plain.image}/bin:/usr/local/bin:/usr/bin:/bin",
+        "HOME": f"{directory}/work",
+        "TMPDIR": str(directory / "tmp"),
+        "STUDIOML_HOME": f"{directory}/work",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "VIRTUAL_ENV": str(plain.image),
+        "SEED": "3",
+    }
+
+
+def test_daemons_in_sessions_of_their_own_end_with_the_job(plain: World, token: str) -> None:
+    daemon = f"(setsid sh -c 'trap \"\" TERM; (setsid sleep {token} &); echo $0 up; sleep {token}' daemon &)"
+    plain.start(f"{daemon}; sleep 600")
+    plain.logged(b"daemon up")
+    plain.runtime.stop("job.1", "cancelled", 5.0)
+    assert plain.ended().why == "cancelled"
+    assert named(token) == []
+    plain.start(f"{daemon}; while ! [ -s ../log ]; do sleep 0.01; done", "job.2")
+    assert (plain.ended("job.2").exit_code, named(token)) == (0, [])
+
+
+def test_a_job_that_takes_more_memory_than_it_asked_for_is_ended(plain: World) -> None:
+    script = "import time; held = b'x' * (200 << 20); print('held'); time.sleep(600)"
+    plain.start("", command=("python", "-c", script), memory=100 << 20)
+    ended = plain.ended()
+    assert (ended.why, ended.started) == ("memory", True)
+
+
+def test_plain_processes_need_nothing_of_a_container_and_leave_nothing(plain: World) -> None:
+    plain.run("true")
+    plain.runtime.remove("job.1")
+    directory = plain.state / "attempts/job.1"
+    assert sorted(path.name for path in directory.iterdir()) == ["exit.json", "lock", "log", "run.json", "tmp", "work"]
+    groups = job_groups(plain.state)
+    assert groups is None or not (groups / "job.1").exists()
+
+
+def test_a_new_runtime_sees_a_plain_process_and_can_stop_it(plain: World) -> None:
+    plain.start("trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done")
+    plain.logged(b"up")
+    later = ApptainerRuntime(plain.state, lambda: None)
+    assert later.status("job.1") == RUNNING
+    later.stop("job.1", "lease-lost", 10.0)
+    ended = later.status("job.1", DEADLINE).exit
+    assert ended is not None
+    assert (ended.exit_code, ended.why) == (9, "lease-lost")
 
 
 # --- containers only ------------------------------------------------------------------------------------------------
@@ -374,6 +501,11 @@ def test_the_log_ends_at_its_limit_and_the_job_goes_on(container: World) -> None
     assert b"truncated after 1000 bytes" in printed
     assert len(printed) < 1100
     assert (container.work() / "file").read_text() == "end\n"
+
+
+def test_variables_for_the_home_have_it_as_the_container_sees_it(container: World) -> None:
+    printed = container.run('echo "$STUDIOML_HOME $HOME"', env={"STUDIOML_HOME": "/x"}, homes=("STUDIOML_HOME",))
+    assert printed == b"/home/job /home/job\n"
 
 
 def test_the_job_cannot_undo_that_it_was_started(container: World) -> None:

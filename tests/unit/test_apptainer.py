@@ -112,6 +112,11 @@ def test_the_environment_hands_the_jobs_variables_on_and_nothing_else(monkeypatc
     }
 
 
+def test_variables_for_the_home_get_it_as_the_container_has_it() -> None:
+    passed = environment(run_in(env={"STUDIOML_HOME": "/elsewhere"}, homes=("STUDIOML_HOME",)))
+    assert passed["APPTAINERENV_STUDIOML_HOME"] == passed["SINGULARITYENV_STUDIOML_HOME"] == "/home/job"
+
+
 def test_a_job_cannot_set_the_runtimes_own_variables() -> None:
     env = {"PATH": "/job/bin", "HOME": "/job", "APPTAINER_BIND": "/:/host", "LD_PRELOAD": "/job/evil.so"}
     for name in ("APPTAINER_BIND", "LD_PRELOAD"):
@@ -132,6 +137,7 @@ def test_the_holder_understands_what_it_is_told() -> None:
     assert (parsed.cgroup, parsed.rlimits) == ("/sys/fs/cgroup/edge/job.1", {"core": 0})
     assert parsed.memory_bytes == 512 * 1024**2 + RUNTIME_MEMORY
     assert parsed.marker
+    assert parsed.oom_score_adj == 800
 
 
 def test_without_cgroups_there_is_none() -> None:

@@ -217,6 +217,83 @@ def test_without_a_runtime_that_is_the_one_reason() -> None:
     assert reasons(verdict_of(job_of(), host, images={})) == [Reason.RUNTIME]
 
 
+def test_an_image_on_which_a_job_has_rights_of_its_own_is_allowed_where_such_are() -> None:
+    job = job_of("https://images.example.com/a.sif")
+    policy = MatchPolicy(image_prefixes=("file:///srv",), brought_prefixes=("https://images.example.com",))
+    assert candidate_archs(job, HOST, policy) == ()
+    assert reasons(verdict_of(job, policy=policy)) == [Reason.IMAGE_SOURCE]
+    assert verdict_of(job, policy=policy.with_rights_on(["https://images.example.com/a.sif"])).accepted
+    assert not verdict_of(job, policy=policy.with_rights_on(["https://images.example.com/b.sif"])).accepted
+
+
+def test_what_a_job_has_rights_of_its_own_on_is_refused_with_the_key_that_allows_such() -> None:
+    uris = [f"s3+http://minio:9000/b/{name}" for name in ("a.sif", "in", "out")]
+    job = job_of(uris[0], inputs=[{"uri": uris[1], "path": "in"}], outputs=[{"uri": uris[2], "path": "out"}])
+    for policy, keys in ((ALLOW, {"image", "input", "output"}), (ALLOW.with_rights_on(uris), {"brought"})):
+        remedies = [refusal.remedy for refusal in verdict_of(job, policy=policy).refusals]
+        assert {remedy.split()[-1].removesuffix("_prefixes") for remedy in remedies} == keys
+
+
+# --- Python environments in place of images -------------------------------------------------------------------------
+
+TRUSTED = msgspec.structs.replace(ALLOW, image_prefixes=("file:///", "venv://"), emulate=("arm64",))
+BARE_HOST = msgspec.structs.replace(HOST, runtime=RuntimeFacts())
+
+
+@pytest.mark.parametrize("host", [HOST, BARE_HOST], ids=["with a runtime", "without one"])
+def test_a_job_in_a_python_environment_needs_no_runtime(host: Capabilities) -> None:
+    job = job_of("venv://python")
+    assert candidate_archs(job, host, TRUSTED) == ("amd64",)
+    assert verdict_of(job, host, policy=TRUSTED) == Verdict(Standing.ACCEPTED, (), "amd64", False)
+    checks = examine(job, host, SHARE, SHARE, {"amd64": A}, TRUSTED)
+    assert [(check.reason, check.found) for check in checks[:2]] == [
+        (Reason.ARCHITECTURE, "amd64"),
+        (Reason.IMAGE_UNUSABLE, "runs on amd64"),
+    ]
+
+
+@pytest.mark.parametrize("host", [HOST, BARE_HOST], ids=["with a runtime", "without one"])
+def test_a_python_environment_has_to_be_allowed_by_its_own_switch(host: Capabilities) -> None:
+    verdict = verdict_of(job_of("venv://python"), host)
+    assert reasons(verdict) == [Reason.IMAGE_SOURCE]
+    assert "[studioml] trusted = true" in verdict.refusals[0].remedy
+    assert "without a container" in verdict.refusals[0].remedy
+
+
+def test_a_python_environment_is_never_emulated() -> None:
+    for image in ("venv://python", {"arm64": "venv://python"}):
+        verdict = verdict_of(job_of(image, {"arch": ["arm64"]}), images={"arm64": ARM}, policy=TRUSTED)
+        assert reasons(verdict) == [Reason.ARCHITECTURE]
+    refused = verdict_of(job_of("venv://python", {"arch": ["arm64"]}), images={}).refusals[0]
+    assert (refused.found, refused.remedy) == ("amd64", "submit to hosts that run it")
+
+
+def test_a_python_that_is_not_here_is_told_with_hosts_that_have_it_as_the_remedy() -> None:
+    problem = "no Python 3.9 on this host; install python3.9 or uv"
+    verdict = verdict_of(
+        job_of("venv://python"), BARE_HOST, images={"amd64": ImageFacts("amd64", 0, problem)}, policy=TRUSTED
+    )
+    assert reasons(verdict) == [Reason.IMAGE_UNUSABLE]
+    assert (verdict.refusals[0].found, verdict.standing) == (problem, Standing.REFUSED_HERE)
+    assert verdict.refusals[0].remedy == "submit to hosts that have what it needs"
+
+
+def test_a_job_may_have_an_environment_on_one_architecture_and_an_image_on_another() -> None:
+    job = job_of({"amd64": "venv://python", "arm64": URI})
+    images = {"amd64": A, "arm64": ARM}
+    assert verdict_of(job, BARE_HOST, images=images, policy=TRUSTED).arch == "amd64"
+    arm_cpu = msgspec.structs.replace(HOST.cpu, arch="arm64")
+    arm = msgspec.structs.replace(HOST, cpu=arm_cpu, runtime=RuntimeFacts(name="a", version="1", archs=("arm64",)))
+    assert verdict_of(job, arm, images=images, policy=TRUSTED).arch == "arm64"
+    bare = msgspec.structs.replace(BARE_HOST, cpu=arm_cpu)
+    assert reasons(verdict_of(job, bare, images={}, policy=TRUSTED)) == [Reason.RUNTIME]
+
+
+def test_a_host_of_unknown_architecture_makes_no_environment() -> None:
+    host = msgspec.structs.replace(BARE_HOST, cpu=CpuFacts(effective=8.0))
+    assert reasons(verdict_of(job_of("venv://python"), host, images={}, policy=TRUSTED)) == [Reason.ARCHITECTURE]
+
+
 # --- GPUs -----------------------------------------------------------------------------------------------------------
 
 GPU_HOST = msgspec.structs.replace(HOST, gpus=(GPU, OLD_GPU, LOST_GPU))
