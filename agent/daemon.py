@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import msgspec
@@ -18,10 +18,11 @@ from agent.board import Mode
 from agent.canary import Canary
 from agent.context import Context
 from agent.control.server import Server
+from agent.discovery import Discovery, Project
 from agent.loops import Loops
 from agent.outbox import Outbox
 from agent.presence import Presence
-from agent.pulling import Workers, pullers
+from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ class Daemon:
         end_containers: Callable[[], None],
         stop: threading.Event,
         mode: Mode,
+        projects: Sequence[Project] = (),
     ) -> None:
+        """projects: those whose queues are found while the agent runs."""
         self._context = context
         self._settings = settings
         self._server = server
@@ -67,6 +70,8 @@ class Daemon:
             for queue in context.queues.values()
             for puller in pullers(context, queue, self._workers, settings.pull_wait)
         ]
+        self._turns = Turns(context, self._workers)
+        self._discoveries = {each.name: Discovery(context, each, self._workers, self._turns) for each in projects}
         self._loops = Loops(context.clock, stop)
 
     def run(self) -> int:
@@ -96,6 +101,8 @@ class Daemon:
             "state": self._presence.state_step,
             "canary": self._canary.step,
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
+            **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
+            **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),
         }
         for name, step in steps.items():
             self._loops.start(name, step)
@@ -109,8 +116,14 @@ class Daemon:
         board = self._context.board
         if self._workers.busy() or board.live() or board.returning(self._context.clock.boottime()):
             return False
-        events = board.events
-        return all(puller.found_nothing_since(events) for puller in self._pullers) or not board.mode.takes_work
+        return not board.mode.takes_work or self._found_nothing_since(board.events)
+
+    def _found_nothing_since(self, events: int) -> bool:
+        if not all(discovery.has_looked for discovery in self._discoveries.values()):
+            return False
+        return self._turns.found_nothing_since(events) and all(
+            puller.found_nothing_since(events) for puller in self._pullers
+        )
 
     def _wind_down(self) -> None:
         """End what is on its way. Saving results is not cut short: a worker that delivers is waited for."""

@@ -6,6 +6,8 @@
     topic         <topic>-dead               messages that nobody can run, with the reason in their attributes
     subscription  <topic>-dead               keeps them
 
+A plain queue is one subscription, without lanes and dead letters. Clients whose topic is <queue> call it <queue>_sub.
+
 Subscriptions never expire and keep a message for 31 days, the most that there is. None has a dead-letter policy of the
 broker: Pub/Sub counts every refusal as a delivery attempt and would bury jobs that merely wait for a host.
 """
@@ -30,11 +32,13 @@ EMULATOR_RETENTION_DAYS = 7  # Google's emulator refuses more
 ARCH_ATTRIBUTE = "edge_arch"
 ACCEL_ATTRIBUTE = "edge_accel"
 SID_ATTRIBUTE = "edge_sid"
+DELETED_TOPIC = "_deleted-topic_"  # what the server shows as the topic of a subscription whose topic was deleted
 LANES = (*(f"{arch}-{accel}" for arch in ("any", *ARCHITECTURES) for accel in ("none", "nvidia", "jetson")), PLAIN)
 
 _NAME = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,225}")
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]{0,61}[a-z0-9]")
 _SHAPE = 'write "pubsub://PROJECT/TOPIC", or "pubsub://PROJECT/SUBSCRIPTION?plain" for one subscription without lanes'
+_EVERYTHING = "/*"  # the path of a URL that names all queues of a project
 
 
 class Place(NamedTuple):
@@ -47,12 +51,22 @@ class Place(NamedTuple):
     @property
     def topic(self) -> str:
         """The full name of the topic of jobs (a plain queue's subscription may belong to any other one)."""
-        return topic_path(self.project, self.name)
+        return topic_path(self.project, self.queue)
 
     @property
     def dead_topic(self) -> str:
         """The full name of the topic of dead letters."""
         return topic_path(self.project, f"{self.name}-dead")
+
+    @property
+    def queue(self) -> str:
+        """What clients call the queue: they name the subscription that they make of it `<queue>_sub`."""
+        return self.name.removesuffix("_sub") if self.plain else self.name
+
+    @property
+    def response_topic(self) -> str:
+        """The full name of the topic where clients read reports, if they made it."""
+        return topic_path(self.project, f"{self.queue}_response")
 
     def subscription(self, lane: str) -> str:
         """Return the full name of the subscription that holds the jobs of a lane."""
@@ -79,21 +93,52 @@ def is_pubsub(url: str) -> bool:
     return url.startswith(f"{SCHEME}:")
 
 
+def is_project(url: str) -> bool:
+    """Say whether the URL names no queue but a project, whose queues are to be found: "pubsub://PROJECT/*"."""
+    return is_pubsub(url) and urlsplit(url).path == _EVERYTHING
+
+
+def has_lanes(url: str) -> bool:
+    """Say whether the URL is of a queue with lanes, and of none that programs of others made."""
+    return is_pubsub(url) and not is_project(url) and urlsplit(url).query != "plain"
+
+
+def project_of(url: str) -> str:
+    """Return the project that "pubsub://PROJECT/*" names. Raises InvalidInput."""
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise InvalidInput(f'"{url}" is no project of Pub/Sub', hint='write "pubsub://PROJECT/*" for all its queues')
+    return _checked_project(parts.netloc)
+
+
+def _checked_project(project: str) -> str:
+    if not _PROJECT.fullmatch(project):
+        raise InvalidInput(f'"{project}" is no project id', hint=_SHAPE)
+    return project
+
+
 def place_of(url: str) -> Place:
     """Return the place that "pubsub://PROJECT/TOPIC" or "pubsub://PROJECT/SUBSCRIPTION?plain" names.
 
     Raises InvalidInput.
     """
     parts = urlsplit(url)
-    project, name = parts.netloc, parts.path.removeprefix("/")
+    name = parts.path.removeprefix("/")
+    if is_project(url):
+        hint = f'name one, such as "{url_of(Place(parts.netloc, "SUBSCRIPTION", plain=True))}"'
+        raise InvalidInput(f'"{url}" is no queue but all queues of a project', hint=hint)
     if parts.scheme != SCHEME or parts.fragment or parts.query not in ("", "plain"):
         raise InvalidInput(f'"{url}" is no queue on Pub/Sub', hint=_SHAPE)
-    if not _PROJECT.fullmatch(project):
-        raise InvalidInput(f'"{project}" is no project id', hint=_SHAPE)
+    project = _checked_project(parts.netloc)
     if not _NAME.fullmatch(name):
         hint = "3 to 226 of letters, digits and -._~+%, a letter first, and not beginning with goog"
         raise InvalidInput(f'"{name}" is no name of a topic or subscription', hint=hint)
     return Place(project, name, parts.query == "plain")
+
+
+def url_of(place: Place) -> str:
+    """Return the URL of a place."""
+    return f"{SCHEME}://{place.project}/{place.name}{'?plain' if place.plain else ''}"
 
 
 def attributes_of(lane: str) -> dict[str, str]:
@@ -143,9 +188,10 @@ def plan(place: Place, lanes: Iterable[str] = LANES, retention_days: int = RETEN
     """Return what the queue with these lanes needs; a plain queue has none."""
     names = [(PLAIN, "")] if place.plain else [(lane, filter_of(lane)) for lane in lanes]
     subscriptions = [Subscription(place.subscription(lane), place.topic, text) for lane, text in names]
-    subscriptions.append(Subscription(subscription_path(place.project, short(place.dead_topic)), place.dead_topic))
+    if not place.plain:
+        subscriptions.append(Subscription(subscription_path(place.project, short(place.dead_topic)), place.dead_topic))
     kept = tuple(each._replace(retention_days=retention_days) for each in subscriptions)
-    return Plan(place, (place.topic, place.dead_topic), kept)
+    return Plan(place, (place.topic,) if place.plain else (place.topic, place.dead_topic), kept)
 
 
 def differences(wanted: Subscription, found: Subscription, *, plain: bool = False) -> tuple[str, ...]:

@@ -1,14 +1,18 @@
 """From the queues to the workers: loops pull while a worker is free; every delivery that finds one gets a thread.
 
-A queue has one loop, or one a lane. A blocked pull occupies no worker, so that all lanes can wait at once; what
-arrives when the last worker is taken goes back to the queue.
+A queue has one loop, or one a lane; queues that were found in a project share a few loops, which take turns. A blocked
+pull occupies no worker, so that all lanes can wait at once; what arrives when the last worker is taken goes back to the
+queue.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 
 from agent.admission import release
@@ -27,6 +31,12 @@ LONGEST_PAUSE = 5.0  # seconds between tries of a queue that does not answer: it
 FIRST_AGAIN = 3.0  # seconds that the first pull after a failure may block: then it is known that the queue answers
 REFUSALS_IN_A_ROW = 10  # after so many, each further one makes the lane look away
 LOOK_AWAY = 5.0  # seconds, at most
+SENTENCES = 5  # about one queue, or about those of a project, that the board shows at once
+TURN_LOOPS = 4  # loops that take turns over the queues of projects
+# Seconds that a pull of one of many queues may block. Each costs about a millisecond of CPU time, and with all loops at
+# it a turn over N queues takes 1.25 s * N.
+TURN_PULL = 5.0
+BACKLOG_PULL = 1.0  # seconds that a pull may block of a queue that has just given a job: others have jobs, too
 
 
 class Workers:
@@ -43,6 +53,11 @@ class Workers:
         """Wait until a worker is free, without taking it; False after `timeout` seconds without one."""
         with self._changed:
             return self._changed.wait_for(lambda: self._free > 0, timeout)
+
+    def free_now(self) -> int:
+        """Return how many workers are free."""
+        with self._changed:
+            return self._free
 
     def take(self, queue: Queue, delivery: Delivery, after: Callable[[], None] = lambda: None) -> bool:
         """Let a free worker carry the delivery, and call `after` at its end; False when none is free any more."""
@@ -96,9 +111,9 @@ class Workers:
 class Health:
     """Whether the ways into one queue answer: one problem on the board, one line in the log for each new sentence."""
 
-    def __init__(self, context: Context, queue: Queue) -> None:
+    def __init__(self, context: Context, name: str) -> None:
         self._board = context.board
-        self._name = queue.name
+        self._name = name
         self._lock = threading.Lock()
         self._failing: dict[int, str] = {}
 
@@ -121,8 +136,25 @@ class Health:
             if not self._failing:
                 log.info("queue answers again", extra={"event": "queue-available", "queue": self._name})
 
+    def forget(self, way: int) -> None:
+        """Note that a way is not there any more."""
+        with self._lock:
+            if self._failing.pop(way, None) is not None:
+                self._show()
+
     def _show(self) -> None:
-        self._board.problem(f"queue {self._name}", "; ".join(sorted(set(self._failing.values()))) or None)
+        sentences = sorted(set(self._failing.values()))
+        more = [f"and {len(sentences) - SENTENCES} more"] if len(sentences) > SENTENCES else []
+        self._board.problem(f"queue {self._name}", "; ".join([*sentences[:SENTENCES], *more]) or None)
+
+
+class Gave(Enum):
+    """What the last pull of a queue gave. SURPLUS: a job that no worker was free for any more."""
+
+    NOTHING = "nothing"
+    JOB = "job"
+    SURPLUS = "surplus"
+    FAILURE = "failure"
 
 
 class Puller:
@@ -143,43 +175,51 @@ class Puller:
         self._workers = workers
         self._wait = wait
         self._number, self._pull = way or (0, queue.source.pull)
-        self._health = health or Health(context, queue)
+        self._health = health or Health(context, queue.name)
+        self.gave = Gave.NOTHING
         self._failures = 0
         self._refusals = 0
         self._empty_at: int | None = None
 
     def step(self, now: float) -> float:
         """Pull once; return when to come again."""
-        board = self._context.board
-        if not board.mode.takes_work:
+        if not self._context.board.mode.takes_work:
             return now + IDLE
         if not self._workers.free(IDLE):
             return now
-        before = board.events
+        return self.turn(now, self._wait)
+
+    def turn(self, now: float, longest: float) -> float:
+        """Pull once, for `longest` seconds at most, and note what it gave; return when to come again."""
+        before, wait = self._context.board.events, min(longest, self._wait)
         try:
-            delivery = self._pull(min(self._wait, FIRST_AGAIN) if self._failures else self._wait)
+            delivery = self._pull(min(wait, FIRST_AGAIN) if self._failures else wait)
         except Unavailable as error:
+            self.gave = Gave.FAILURE
             return self._context.clock.boottime() + self._failed(error)
         self._failures = 0
         self._health.answered(self._number)
         if delivery is None:
+            self.gave = Gave.NOTHING
             self._empty_at, self._refusals = before, 0
             return now
         self._empty_at = None
-        self._hand_on(delivery)
+        self.gave = Gave.JOB if self._hand_on(delivery) else Gave.SURPLUS
         return self._context.clock.boottime() + self._look_away()
 
     def found_nothing_since(self, events: int) -> bool:
         """Say whether a pull that began after the board's event number `events` found nothing."""
         return self._empty_at is not None and self._empty_at >= events
 
-    def _hand_on(self, delivery: Delivery) -> None:
-        """Give the delivery to a worker, or back to the queue when there is none for it now."""
+    def _hand_on(self, delivery: Delivery) -> bool:
+        """Give the delivery to a worker, or back to the queue when there is none for it now: False."""
         if self._context.leases.adopt(delivery.sid, delivery.handle):
-            return
+            return True
         ready = self._context.board.mode.takes_work
-        if not (ready and self._workers.take(self._queue, delivery, partial(self._worked, delivery.sid))):
-            self._give_back(delivery)
+        if ready and self._workers.take(self._queue, delivery, partial(self._worked, delivery.sid)):
+            return True
+        self._give_back(delivery)
+        return False
 
     def _give_back(self, delivery: Delivery) -> None:
         lease = Lease(delivery.sid, delivery.handle)
@@ -206,7 +246,91 @@ class Puller:
 
 def pullers(context: Context, queue: Queue, workers: Workers, wait: float) -> list[Puller]:
     """Return the loops of a queue: one for each way of getting deliveries. wait: see Puller."""
-    health = Health(context, queue)
+    health = Health(context, queue.name)
     wait = wait if queue.pull_wait is None else queue.pull_wait
     ways = enumerate(queue.pulls or (queue.source.pull,))
     return [Puller(context, queue, workers, wait, way, health) for way in ways]
+
+
+@dataclass(eq=False)
+class _InLine:
+    """A queue in the line. due: when it may be asked again, seconds since boot; asked: a loop is at it."""
+
+    puller: Puller
+    due: float = 0.0
+    asked: bool = False
+
+    @property
+    def has_more(self) -> bool:
+        """Say whether it is likely to give a job at once."""
+        return self.puller.gave in (Gave.JOB, Gave.SURPLUS)
+
+
+class Turns:
+    """Queues in a line that a few loops ask one after the other; whichever was asked goes to the end of the line.
+
+    Jobs of one queue never keep those of another waiting: of the queues that have just given a job, no more are asked
+    than workers are free. A queue that gave a job in vain, because the last worker was taken meanwhile, goes to the
+    head of the line, and is asked when that job can be had again.
+    """
+
+    def __init__(self, context: Context, workers: Workers) -> None:
+        self._context = context
+        self._workers = workers
+        self._line: list[_InLine] = []
+        self._lock = threading.Lock()
+
+    def join(self, puller: Puller) -> None:
+        """Ask this queue, too."""
+        with self._lock:
+            self._line.append(_InLine(puller))
+
+    def leave(self, puller: Puller) -> None:
+        """Ask this queue no more; what it gives to a pull that is on its way is taken."""
+        with self._lock:
+            self._line = [each for each in self._line if each.puller is not puller]
+
+    def step(self, now: float) -> float:
+        """Ask the first queue that nobody is at; return when to come again. Called by each loop."""
+        if not self._context.board.mode.takes_work:
+            return now + IDLE
+        if not self._workers.free(IDLE):
+            return now
+        now = self._context.clock.boottime()  # it may have been a while until a worker was free
+        first = self._take(now)
+        if first is None:
+            return now + IDLE
+        due = first.puller.turn(now, self._longest(first))
+        self._put_back(first, due)
+        # A server that is away fails the pulls of all queues at once.
+        return self._context.clock.boottime() + (IDLE if first.puller.gave is Gave.FAILURE else 0.0)
+
+    def found_nothing_since(self, events: int) -> bool:
+        """Say whether of all queues a pull that began after the board's event number `events` found nothing."""
+        with self._lock:
+            return all(each.puller.found_nothing_since(events) for each in self._line)
+
+    def _take(self, now: float) -> _InLine | None:
+        with self._lock:
+            room = self._workers.free_now() - sum(1 for each in self._line if each.asked and each.has_more)
+            for each in self._line:
+                if not each.asked and each.due <= now and (room > 0 or not each.has_more):
+                    each.asked = True
+                    return each
+            return None
+
+    def _longest(self, place: _InLine) -> float:
+        """Return for how many seconds a pull may block: nobody waits for a loop where each queue has one."""
+        if place.has_more:
+            return BACKLOG_PULL
+        return math.inf if len(self._line) <= TURN_LOOPS else TURN_PULL
+
+    def _put_back(self, place: _InLine, due: float) -> None:
+        in_vain = place.puller.gave is Gave.SURPLUS
+        with self._lock:
+            place.asked = False
+            # Twice the delay: what was given back may take that long to be there again.
+            place.due = max(due, self._context.clock.boottime() + 2 * SURPLUS_DELAY) if in_vain else due
+            if place in self._line:
+                self._line.remove(place)
+                self._line.insert(0 if in_vain else len(self._line), place)

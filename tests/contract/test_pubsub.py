@@ -21,7 +21,7 @@ from agent.model.records import AttemptRecord, Submission
 from agent.ports import Delivery, Lease
 from agent.pubsub_plan import Place, attributes_of
 from agent.results import Results, is_sid
-from agent.wire import decode, plain
+from agent.wire import decode_native, plain
 
 from tests.fakes import FakeClock, FakeRecords
 from tests.proxy import Proxy
@@ -104,7 +104,7 @@ def test_a_submitted_job_arrives_in_its_lane_with_its_id_and_the_servers_time(wo
     delivery = pulled(world.lane())
     assert (delivery.queue, delivery.sid) == ("lab", "job-1")
     assert delivery.attributes == {"edge_arch": "any", "edge_accel": "none", "edge_sid": "job-1"}
-    assert decode(delivery.body, delivery.attributes) == JOB
+    assert decode_native(delivery.body, delivery.attributes) == JOB
     assert delivery.submitted_at == pytest.approx(time.time(), abs=5)
 
 

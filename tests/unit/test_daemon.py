@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent.board import Mode, ModeName
 from agent.canary import Canary
+from agent.context import Queue, Queues
 from agent.control.desk import Desk
 from agent.control.server import Server
 from agent.daemon import Daemon, Settings
+from agent.discovery import Project
 from agent.errors import StoreUnavailable
 from agent.gpu_watch import GpuWatch
 from agent.model.capabilities import Capabilities
 from agent.model.records import Outcome
 from agent.policy import BackOff
 from agent.presence import Presence
+from agent.pubsub_choice import Found, Rules
 
-from tests.fakes import FakeAdvertiser
+from tests.fakes import FakeAdvertiser, FakeDeadLetters, FakeQueue
 from tests.waiting import wait_until
-from tests.worlds import World, profile, world
+from tests.worlds import IMAGE, World, profile, world
 
 WAIT_FOR_GO = "echo up; while [ ! -e go ]; do sleep 0.02; done"
 FOREVER = "echo up; sleep 60"
@@ -42,7 +45,15 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 class Running:
     """One agent in a thread."""
 
-    def __init__(self, made: World, *, mode: ModeName = "ready", back_off: BackOff = AT_ONCE, **settings: bool) -> None:
+    def __init__(
+        self,
+        made: World,
+        *,
+        mode: ModeName = "ready",
+        back_off: BackOff = AT_ONCE,
+        projects: Sequence[Project] = (),
+        **settings: bool,
+    ) -> None:
         made.change(back_off=back_off)
         context = made.context
         self.made = made
@@ -69,6 +80,7 @@ class Running:
             end_containers=self.ended_containers.set,
             stop=made.stopping,
             mode=Mode(mode),
+            projects=projects,
         )
         self.code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -178,6 +190,57 @@ def test_results_that_cannot_leave_keep_it(made: World) -> None:
     made.stores.artifacts.down = False
     assert running.end() == 0
     assert made.commit(sid).outcome is Outcome.SUCCEEDED
+
+
+# --- a project whose queues are found ---
+
+JOB = b'{"api": "edge-agent/v1", "image": "%b", "command": ["true"]}' % IMAGE.encode()
+
+
+class Cloud:
+    """A project with some queues of one job each; while `down` is set, they cannot be listed."""
+
+    def __init__(self, made: World, count: int) -> None:
+        self.down = False
+        self.queues = {f"exp{number}_sub": FakeQueue(made.clock) for number in range(count)}
+        for number, queue in enumerate(self.queues.values()):
+            queue.add(f"far-{number}", JOB)
+        self._results = made.queue.results
+
+    def look(self) -> list[Found]:
+        if self.down:
+            raise StoreUnavailable("the list cannot be read")
+        return [Found(f"projects/p/subscriptions/{name}", "projects/p/topics/exp") for name in self.queues]
+
+    def make(self, name: str) -> Queue:
+        return Queue(f"studio:{name}", self.queues[name], self._results, FakeDeadLetters(), 120.0)
+
+    def project(self) -> Project:
+        return Project("studio", Rules(), self.look, self.make, 0.01)
+
+
+def test_it_ends_when_all_queues_of_a_project_are_empty(made: World) -> None:
+    cloud, sid = Cloud(made, 10), made.submit()
+    made.change(queues=Queues(made.context.queues, {"studio": cloud.make}))
+    assert Running(made, until_empty=True, projects=[cloud.project()]).start().end() == 0
+    assert {made.commit(each).outcome for each in (sid, *(f"far-{n}" for n in range(10)))} == {Outcome.SUCCEEDED}
+    assert [queue.sids for queue in cloud.queues.values()] == [()] * 10
+
+
+def test_a_project_without_queues_ends_it_at_once(made: World) -> None:
+    assert Running(made, until_empty=True, projects=[Cloud(made, 0).project()]).start().end() == 0
+
+
+def test_it_does_not_end_before_the_queues_of_a_project_are_known(made: World) -> None:
+    cloud = Cloud(made, 1)
+    made.change(queues=Queues(made.context.queues, {"studio": cloud.make}))
+    cloud.down = True
+    running = Running(made, until_empty=True, projects=[cloud.project()]).start()
+    wait_until(lambda: "queue studio" in made.context.board.problems())
+    assert running.code is None
+    cloud.down = False
+    assert running.end() == 0
+    assert made.commit("far-0").outcome is Outcome.SUCCEEDED
 
 
 # --- stopping ---

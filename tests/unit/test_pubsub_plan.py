@@ -20,8 +20,12 @@ from agent.pubsub_plan import (
     belongs,
     differences,
     filter_of,
+    has_lanes,
+    is_project,
     place_of,
     plan,
+    project_of,
+    url_of,
 )
 
 DEPLOY = Path(__file__).parents[2] / "deploy/pubsub"
@@ -58,6 +62,49 @@ def test_a_url_names_project_and_topic_or_a_plain_subscription(url: str, place: 
 def test_what_pubsub_cannot_be_called_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         place_of(url)
+
+
+def test_a_url_names_a_project_whose_queues_are_found() -> None:
+    assert is_project("pubsub://lab-1/*")
+    assert project_of("pubsub://example.com:lab/*") == "example.com:lab"
+    assert not any(map(is_project, ["pubsub://lab-1/jobs", "pubsub://lab-1/jobs*", "pubsub://lab-1", "s3://lab-1/*"]))
+
+
+@pytest.mark.parametrize("url", ["pubsub://lab-1/*?plain", "pubsub://lab-1/*#x", "pubsub://Lab 1/*", "pubsub:///*"])
+def test_a_project_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        project_of(url)
+
+
+def test_a_project_is_no_place_and_the_error_says_what_to_name() -> None:
+    with pytest.raises(InvalidInput, match=r'all queues of a project.*"pubsub://lab-1/SUBSCRIPTION\?plain"'):
+        place_of("pubsub://lab-1/*")
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("pubsub://lab-1/jobs", True),
+        ("pubsub://lab-1/jobs_sub?plain", False),
+        ("pubsub://lab-1/*", False),
+        ("s3://b", False),
+    ],
+)
+def test_only_queues_with_lanes_are_made_by_operators(url: str, answer: bool) -> None:
+    assert has_lanes(url) is answer
+
+
+@pytest.mark.parametrize("url", ["pubsub://lab-1/jobs", "pubsub://lab-1/jobs_sub?plain"])
+def test_a_place_has_the_url_that_names_it(url: str) -> None:
+    assert url_of(place_of(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "called"),
+    [("pubsub://lab-1/jobs", "jobs"), ("pubsub://lab-1/exp_sub?plain", "exp"), ("pubsub://lab-1/exp?plain", "exp")],
+)
+def test_clients_call_a_queue_without_the_sub_of_its_subscription(url: str, called: str) -> None:
+    assert place_of(url).queue == called
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -97,9 +144,15 @@ def test_a_plan_has_a_subscription_for_each_lane_and_one_that_keeps_dead_letters
 
 def test_a_plain_queue_is_one_subscription_without_filter() -> None:
     made = plan(place_of("pubsub://lab-1/studio?plain"))
-    assert [(each.name.split("/")[-1], each.filter) for each in made.subscriptions] == [
-        ("studio", ""),
-        ("studio-dead", ""),
+    assert [(each.name.split("/")[-1], each.filter) for each in made.subscriptions] == [("studio", "")]
+    assert made.topics == ("projects/lab-1/topics/studio",)
+
+
+def test_the_subscription_of_a_client_is_made_on_the_topic_that_it_publishes_to() -> None:
+    made = plan(place_of("pubsub://lab-1/exp_sub?plain"))
+    assert made.topics == ("projects/lab-1/topics/exp",)
+    assert [(each.name, each.topic) for each in made.subscriptions] == [
+        ("projects/lab-1/subscriptions/exp_sub", "projects/lab-1/topics/exp")
     ]
 
 

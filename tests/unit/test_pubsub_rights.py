@@ -53,7 +53,7 @@ def test_the_dead_letters_are_asked_for_publishing_and_each_lane_for_pulling() -
 def test_jobs_of_a_plain_queue_are_published_by_others() -> None:
     place, server = Place("lab-1", "theirs", plain=True), FakeServer()
     check(server, place)
-    assert server.asked == [(place.dead_topic, PUBLISH), (place.subscription("plain"), CONSUME)]
+    assert server.asked == [(place.subscription("plain"), CONSUME)]
 
 
 def test_a_host_that_may_not_publish_jobs_is_well() -> None:

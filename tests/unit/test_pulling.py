@@ -11,7 +11,7 @@ from agent.context import Queue
 from agent.errors import StoreUnavailable
 from agent.model.records import Outcome
 from agent.ports import Delivery, Lease
-from agent.pulling import LONGEST_PAUSE, LOOK_AWAY, REFUSALS_IN_A_ROW, Puller, Workers, pullers
+from agent.pulling import LONGEST_PAUSE, LOOK_AWAY, REFUSALS_IN_A_ROW, Health, Puller, Workers, pullers
 
 from tests.fakes import FakeDeadLetters, FakeQueue
 from tests.waiting import wait_until
@@ -292,6 +292,31 @@ def test_lanes_that_suffer_the_same_outage_say_so_once(made: World, caplog: pyte
     assert made.context.board.problems() == {}
     told = [event for record in caplog.records if (event := getattr(record, "event", "")).startswith("queue-")]
     assert told == ["queue-unavailable", "queue-available"]
+
+
+def test_many_different_troubles_are_shown_by_a_few_and_their_number(made: World) -> None:
+    health, board = Health(made.context, "studio"), made.context.board
+    for number in range(8):
+        health.failed(number, f"trouble {number}")
+    health.failed(8, "trouble 1")
+    shown = "trouble 0; trouble 1; trouble 2; trouble 3; trouble 4; and 3 more"
+    assert board.problems() == {"queue studio": shown}
+    for number in range(1, 9):
+        health.answered(number)
+    assert board.problems() == {"queue studio": "trouble 0"}
+
+
+def test_a_way_that_is_not_there_any_more_takes_its_trouble_along(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    health = Health(made.context, "studio")
+    health.failed(1, "trouble")
+    caplog.set_level("INFO")
+    caplog.clear()
+    health.forget(1)
+    health.forget(2)
+    assert made.context.board.problems() == {}
+    assert caplog.records == [], "nothing answers again"
 
 
 def test_a_lane_looks_away_after_many_refusals_in_a_row(made: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from google.pubsub_v1.types import ExpirationPolicy
@@ -16,6 +16,7 @@ from agent.ports import QueuePart
 from agent.pubsub_plan import Plan, Subscription, differences, short
 
 PUBLISH, CONSUME = "pubsub.topics.publish", "pubsub.subscriptions.consume"
+ROLES = {PUBLISH: "publisher", CONSUME: "subscriber"}
 
 
 class PubSubAdmin:
@@ -34,20 +35,11 @@ class PubSubAdmin:
 
         To publish jobs is the right of submitters; a host of least rights has it not.
         """
-        self._require(self._plan.place.dead_topic, PUBLISH, "publisher", self._connection.topic)
+        if self._plan.place.dead_topic in self._plan.topics:
+            require(self._connection, self._plan.place.dead_topic, PUBLISH)
         for each in self._plan.subscriptions:
             if each.topic != self._plan.place.dead_topic:  # people read the dead letters, not hosts
-                self._require(each.name, CONSUME, "subscriber", self._connection.subscription)
-
-    def _require(self, path: str, permission: str, role: str, find: Callable[[str], object | None]) -> None:
-        allowed = self._connection.permitted(path, permission)
-        if allowed:
-            return
-        if find(path) is None:
-            raise unavailable(StatusCode.NOT_FOUND, called(path), self._connection.server)
-        if allowed is False:
-            remedy = f"grant the agent's account roles/pubsub.{role} there"
-            raise Unavailable(f"{called(path)}: the permission {permission} is missing; {remedy}")
+                require(self._connection, each.name, CONSUME)
 
     def _topics(self) -> Iterator[str]:
         for topic in self._plan.topics:
@@ -68,6 +60,19 @@ class PubSubAdmin:
         theirs = self._plan.place.plain and wanted.topic == self._plan.place.topic
         problems = differences(wanted, _read(found), plain=theirs)
         return QueuePart("subscription", name, "differs" if problems else "there", problems)
+
+
+def require(connection: Connection, path: str, permission: str) -> None:
+    """Try one right on a topic (PUBLISH) or subscription (CONSUME). Raises Unavailable, also when it is not there."""
+    allowed = connection.permitted(path, permission)
+    if allowed:
+        return
+    found = connection.topic(path) if permission == PUBLISH else connection.subscription(path)
+    if found is None:
+        raise unavailable(StatusCode.NOT_FOUND, called(path), connection.server)
+    if allowed is False:
+        remedy = f"grant the agent's account roles/pubsub.{ROLES[permission]} there"
+        raise Unavailable(f"{called(path)}: the permission {permission} is missing; {remedy}")
 
 
 def _message(wanted: Subscription) -> Message:

@@ -23,6 +23,8 @@ from google.pubsub_v1.types import (
     AcknowledgeRequest,
     GetSubscriptionRequest,
     GetTopicRequest,
+    ListSubscriptionsRequest,
+    ListSubscriptionsResponse,
     ModifyAckDeadlineRequest,
     PublishRequest,
     PubsubMessage,
@@ -34,8 +36,11 @@ from google.pubsub_v1.types import (
 
 from agent.adapters.pubsub.errors import translated, unavailable, with_credentials
 from agent.errors import Unavailable
+from agent.pubsub_choice import Found
 
 CALL_TIMEOUT = 15.0  # seconds for any call but a pull
+TELL_TIMEOUT = 5.0  # seconds for what nobody depends on
+PAGE = 1000  # subscriptions that one answer lists at most
 SHORTEST_PULL = 0.5  # seconds; a server needs some time to find a message
 NOT_FOUND, EXISTS = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS
 UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
@@ -154,12 +159,15 @@ class Connection:
         return self._stopping.wait(max(0.0, seconds))
 
     def acknowledge(self, subscription: str, ack_id: str) -> None:
-        """Take a message off the subscription; nothing happens when its ack id is not valid any more."""
+        """Take a message off the subscription; nothing happens when its ack id is not valid any more.
+
+        Nor when the subscription is gone: its messages went with it.
+        """
         request = AcknowledgeRequest(subscription=subscription, ack_ids=[ack_id])
         self._tolerant(self._made().subscriber.acknowledge, request, subscription)
 
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
-        """Hold messages for `seconds` more; nothing happens to those whose ack id is not valid any more."""
+        """Hold messages for `seconds` more; nothing happens to those that are not there any more."""
         self._hear(ack_ids)
         if not self._extend(subscription, ack_ids, seconds) and len(ack_ids) > 1:
             # One unknown ack id makes the server refuse the whole batch.
@@ -195,11 +203,11 @@ class Connection:
             each.answered.wait(CALL_TIMEOUT)
 
     def _tolerant(self, method: Callable[..., Any], request: Any, subscription: str) -> bool:
-        """Make a call about ack ids; False when the server does not know one of them."""
+        """Make a call about ack ids; False when the server does not know one of them, or the subscription."""
         try:
             method(request, timeout=CALL_TIMEOUT, metadata=_routing("subscription", subscription))
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, NOT_FOUND):
                 return False
             raise unavailable(error.code(), called(subscription), self.server) from error
         return True
@@ -208,11 +216,18 @@ class Connection:
 
     def publish(self, topic: str, body: bytes, attributes: dict[str, str]) -> None:
         """Publish one message; it is stored when this returns."""
-        request = PublishRequest(topic=topic, messages=[PubsubMessage(data=body, attributes=attributes)])
+        self._publish(topic, [PubsubMessage(data=body, attributes=attributes)], CALL_TIMEOUT)
+
+    def tell(self, topic: str, bodies: Sequence[bytes]) -> None:
+        """Publish messages that may get lost; they are stored when this returns, and it does not wait long."""
+        self._publish(topic, [PubsubMessage(data=body) for body in bodies], TELL_TIMEOUT)
+
+    def _publish(self, topic: str, messages: Sequence[PubsubMessage], timeout: float) -> None:
+        request = PublishRequest(topic=topic, messages=messages)
         publish = self._made().publisher.publish
         with translated(called(topic), self.server):
-            answer = publish(request, timeout=CALL_TIMEOUT, wait_for_ready=True, metadata=_routing("topic", topic))
-        if len(answer.message_ids) != 1:
+            answer = publish(request, timeout=timeout, wait_for_ready=True, metadata=_routing("topic", topic))
+        if len(answer.message_ids) != len(messages):
             raise Unavailable(f"{called(topic)}: the server did not confirm the message; try again")
 
     # --- administration ---
@@ -240,6 +255,32 @@ class Connection:
         found: Subscription | None = self._unless(NOT_FOUND, self._made().subscriber.get_subscription, request, path)
         return found
 
+    def subscriptions(self, project: str, page_size: int = PAGE) -> Sequence[Found]:
+        """Return all subscriptions of a project."""
+        path, token = f"projects/{project}", ""
+        found: list[Found] = []
+        while True:
+            request = ListSubscriptionsRequest(project=path, page_size=page_size, page_token=token)
+            # The bare message: a wrapper around each of thousands of subscriptions costs more than to read them.
+            page = ListSubscriptionsResponse.pb(self._page(request, project))
+            found += map(_found, page.subscriptions)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def _page(self, request: ListSubscriptionsRequest, project: str) -> ListSubscriptionsResponse:
+        listing = self._made().subscriber.list_subscriptions
+        try:
+            answer: ListSubscriptionsResponse = listing(
+                request, timeout=CALL_TIMEOUT, wait_for_ready=True, metadata=_routing("project", request.project)
+            )
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                remedy = "grant the agent's account roles/pubsub.viewer on the project"
+                raise Unavailable(f"the subscriptions of project {project} may not be listed; {remedy}") from error
+            raise unavailable(error.code(), f"the list of subscriptions of project {project}", self.server) from error
+        return answer
+
     def create_subscription(self, subscription: Subscription) -> None:
         """Make the subscription; nothing happens when there is one of its name."""
         self._unless(EXISTS, self._made().subscriber.create_subscription, subscription, subscription.name)
@@ -258,6 +299,11 @@ class Connection:
             if error.code() is expected:
                 return None
             raise unavailable(error.code(), called(path), self.server) from error
+
+
+def _found(listed: Any) -> Found:
+    push = listed.push_config.push_endpoint or listed.bigquery_config.table or listed.cloud_storage_config.bucket
+    return Found(listed.name, listed.topic, listed.filter, pulled=not push and not listed.detached)
 
 
 def _deadline(subscription: str, ack_ids: Sequence[str], seconds: int) -> ModifyAckDeadlineRequest:

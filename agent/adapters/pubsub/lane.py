@@ -69,8 +69,10 @@ class PubSubLane:
             began = self._clock.boottime()
             found = self._connection.pull(self._subscription, until - began)
             # A server may answer at once that it has nothing; asking it more often than each second is no use.
-            pause = began + BETWEEN_EMPTY - self._clock.boottime()
-            if found is not None or self._clock.boottime() + max(0.0, pause) >= until or self._connection.rest(pause):
+            now = self._clock.boottime()
+            pause = began + BETWEEN_EMPTY - now
+            # One that says so just before the time is over is not asked again for the rest of it.
+            if found is not None or now + BETWEEN_EMPTY >= until or self._connection.rest(pause):
                 return found
 
     def extend(self, leases: Sequence[Lease]) -> frozenset[str]:
@@ -94,7 +96,7 @@ class PubSubLane:
         return frozenset(lost)
 
     def settle(self, lease: Lease) -> None:
-        """Acknowledge the message; stored at the server when this returns."""
+        """Acknowledge the message; stored at the server when this returns. On a deleted queue nothing is left to do."""
         self._connection.acknowledge(*_opened(lease.handle))
 
     def release(self, lease: Lease, delay: float) -> None:

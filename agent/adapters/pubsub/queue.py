@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from agent.adapters.pubsub.admin import PubSubAdmin
 from agent.adapters.pubsub.connection import Connection
 from agent.adapters.pubsub.lane import PubSubLane
+from agent.adapters.pubsub.senders import PubSubSenders
 from agent.adapters.pubsub.sending import PubSubDeadLetters, PubSubSubmitter
-from agent.ports import Clock
+from agent.foreign import NotedDeadLetters
+from agent.ports import Clock, DeadLetters
 from agent.pubsub_plan import EMULATOR_RETENTION_DAYS, LANES, PLAIN, RETENTION_DAYS, Place, plan
 from agent.results import Results
 
@@ -36,9 +38,15 @@ class PubSubQueue:
         """Return where jobs are submitted."""
         return PubSubSubmitter(self._name, self._place, self._connection, self._results)
 
-    def dead_letters(self) -> PubSubDeadLetters:
-        """Return where messages go that nobody can run."""
+    def dead_letters(self) -> DeadLetters:
+        """Return where messages go that nobody can run; whoever owns a plain queue has no place for them."""
+        if self._place.plain:
+            return NotedDeadLetters(self._results, self._clock)
         return PubSubDeadLetters(self._place, self._connection, self._results, self._clock)
+
+    def senders(self) -> PubSubSenders:
+        """Return those who put jobs on the queue."""
+        return PubSubSenders(self._place, self._connection)
 
     def admin(self, lanes: Iterable[str]) -> PubSubAdmin:
         """Return what makes the queue with these lanes."""
