@@ -1,4 +1,4 @@
-"""The border around a worker: what nobody foresaw ends here."""
+"""The border around a worker and around those who only look on: what nobody foresaw ends here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from agent.context import Context
-from agent.errors import Unavailable
+from agent.errors import EdgeAgentError, Unavailable
 from agent.model.records import Outcome
 
 log = logging.getLogger(__name__)
@@ -16,13 +16,26 @@ log = logging.getLogger(__name__)
 def guarded(context: Context, sid: str, task: Callable[[], None]) -> None:
     """Do a worker's task; an error that nobody foresaw costs one attempt, never the agent or its other jobs.
 
-    The one broad catch of the agent: a job that trips a bug must not start a crash loop.
+    One of the two broad catches of the agent: a job that trips a bug must not start a crash loop.
     """
     try:
         task()
     except Exception as error:
         log.exception("unforeseen error", extra={"event": "internal-error", "sid": sid})
         abandon(context, sid, f"internal error: {type(error).__name__}: {error}")
+
+
+def kept_apart(sid: str, task: Callable[[], None]) -> None:
+    """Do something beside a job; an error that nobody foresaw costs what it would have done, and no job.
+
+    Errors that were foreseen pass.
+    """
+    try:
+        task()
+    except EdgeAgentError:
+        raise
+    except Exception:
+        log.exception("unforeseen error beside a job", extra={"event": "internal-error", "sid": sid})
 
 
 def abandon(context: Context, sid: str, reason: str) -> None:

@@ -1,54 +1,101 @@
-"""Messages into jobs and back: the native form on the wire (JSON), and job files for people (TOML). Pure."""
+"""Messages into jobs and back: every form on the wire (JSON), and job files for people (TOML). Pure."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from datetime import date, time
-from typing import Any, NoReturn
+from datetime import date, datetime, time
+from typing import Any
 
 import msgspec
 
 from agent import toml
-from agent.errors import InvalidInput, JobError
+from agent.errors import Dropped, InvalidInput, JobError
+from agent.jsontext import MAX_BYTES as MAX_BYTES
+from agent.jsontext import read_object
+from agent.model.cargo import Decoded
 from agent.model.job import API, Job, parse_job
+from agent.model.units import parse_duration
+from agent.studioml import request
+from agent.studioml.reading import ANYWHERE, Reading
 
-MAX_BYTES = 4 * 1024**2
-MAX_DEPTH = 64
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+
+def decode(body: bytes, attributes: Mapping[str, str], submitted_at: float, reading: Reading) -> Decoded:
+    """Return the job that a message of any form is, with what it brings along.
+
+    `submitted_at`: seconds since the epoch, by the queue's clock. Raises JobError for a message that nobody can run;
+    Dropped, a kind of it, where its form wants no dead letter.
+    """
+    if request.is_request(body):
+        return request.decode(body, reading)
+    job = decode_native(body, attributes)
+    lifetime = lifetime_of(job)
+    return Decoded(job, expires_at=None if lifetime is None else submitted_at + lifetime)
 
 
-def decode(body: bytes, attributes: Mapping[str, str]) -> Job:
-    """Return the job that a message is. `attributes` are the message's; the native form needs none of them.
+def lifetime_of(job: Job) -> float | None:
+    """Return the seconds after its submission at which the job expires; None = never. Raises JobError.
+
+    An end given as a date counts from the job's own `submitted_at`, both by the submitter's clock, so that the age by
+    the server's clock decides and no host's.
+    """
+    if job.expires is None:
+        return None
+    try:
+        return parse_duration(job.expires)
+    except InvalidInput:
+        pass
+    try:
+        end, start = _date(job.expires), _date(job.submitted_at or "")
+    except ValueError:
+        hint = 'a duration such as "36h", or two dates such as 2026-05-01T12:00:00Z in expires and submitted_at'
+        raise JobError(f'expires = "{job.expires}"', hint=hint) from None
+    return (end - start).total_seconds()
+
+
+def _date(text: str) -> datetime:
+    date = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if date.tzinfo is None:
+        raise ValueError(f"{text} does not say in which time zone")
+    return date
+
+
+def decode_native(body: bytes, attributes: Mapping[str, str]) -> Job:
+    """Return the job that a native message is. `attributes` are the message's; this form needs none of them.
 
     Raises JobError for everything that is no valid native job: wrong encoding, JSON that is broken, ambiguous
     (a key twice, NaN) or too large, no `api`, unknown keys, wrong values.
     """
-    table = read_json(body)
+    table = read_object(body)
     if "api" not in table:
         raise JobError('no "api" key: not a native job', hint=f'a native job says "api": "{API}"')
     return parse_job(table)
 
 
-def describe(body: bytes, attributes: Mapping[str, str]) -> dict[str, Any]:
+def describe(
+    body: bytes, attributes: Mapping[str, str], reading: Reading = ANYWHERE, keeps_dead: bool | None = None
+) -> dict[str, Any]:
     """Return what becomes of a message: {"disposition", "reason", "form", "job"}.
 
-    disposition "run" with the native job as plain data, or "dead-letter" with the reason and job None; form
-    is None when the message does not say what it is.
+    disposition "run" with the job in its native form as plain data, else "drop" or "dead-letter" with the reason and
+    job None; form is None when the message does not say what it is. keeps_dead: whether its queue keeps dead letters,
+    None = as queues of its form do.
     """
+    form = form_of(body)
     try:
-        job = decode(body, attributes)
+        decoded = decode(body, attributes, 0.0, reading)
     except JobError as error:
-        return {"disposition": "dead-letter", "reason": str(error), "form": _form(body), "job": None}
-    return {"disposition": "run", "reason": None, "form": "native", "job": plain(job)}
+        kept = (form == "native" if keeps_dead is None else keeps_dead) and not isinstance(error, Dropped)
+        return {"disposition": "dead-letter" if kept else "drop", "reason": str(error), "form": form, "job": None}
+    return {"disposition": "run", "reason": None, "form": form, "job": plain(decoded.job)}
 
 
-def _form(body: bytes) -> str | None:
-    try:
-        return "native" if "api" in read_json(body) else None
-    except JobError:
-        return None
+def form_of(body: bytes) -> str | None:
+    """Return the form that a message says it has, "native" or "studioml"; None where it does not say."""
+    if request.is_request(body):
+        return "studioml"
+    return "native" if b'"api"' in body else None
 
 
 def plain(job: Job) -> dict[str, Any]:
@@ -59,71 +106,6 @@ def plain(job: Job) -> dict[str, Any]:
 def encode(job: Job) -> bytes:
     """Return the job as canonical JSON: UTF-8, keys sorted, no white space; `decode` gives an equal job."""
     return json.dumps(plain(job), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def read_json(body: bytes) -> dict[str, Any]:
-    """Return the one JSON object in `body`, read strictly. Raises JobError saying what is wrong with it."""
-    if len(body) > MAX_BYTES:
-        raise JobError(f"a message of {len(body)} bytes", hint=f"at most {MAX_BYTES} bytes")
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise JobError(f"not UTF-8: byte {error.start} is 0x{body[error.start]:02x}") from None
-    value = _parsed(text)
-    if not isinstance(value, dict):
-        raise JobError(f"a JSON {_json_kind(value)}, not an object", hint="a job is one JSON object")
-    return value
-
-
-def _parsed(text: str) -> Any:
-    try:
-        value = json.loads(text, object_pairs_hook=_table, parse_constant=_refuse_constant, parse_float=_number)
-        _check_depth(value)
-        # A lone surrogate can be written as an escape but is no text: it could not be stored or sent on.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        raise JobError(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
-    except RecursionError:
-        raise JobError(_TOO_DEEP) from None
-    except UnicodeEncodeError:
-        raise JobError("a text with half a surrogate pair") from None
-    except ValueError as error:  # integers with thousands of digits
-        raise JobError(f"not JSON that can be read: {error}") from None
-    return value
-
-
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in table:
-            raise JobError(f'the key "{key}" is there twice')
-        table[key] = value
-    return table
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise JobError(f"{text} is not a JSON number")
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise JobError(f"the number {text} is too large")
-    return number
-
-
-def _check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
-    if not isinstance(value, (dict, list)):
-        return
-    if levels == 0:
-        raise JobError(_TOO_DEEP)
-    for below in value.values() if isinstance(value, dict) else value:
-        _check_depth(below, levels - 1)
-
-
-def _json_kind(value: Any) -> str:
-    kinds = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return kinds.get(type(value), "null")
 
 
 def read_job_file(text: str, source: str) -> Job:
