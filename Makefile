@@ -44,14 +44,14 @@ check: dev ## lint, types, import rules and unit tests: seconds
 	$(bin)/ruff format --quiet --check .
 	$(bin)/mypy --no-error-summary
 	$(bin)/lint-imports >.venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
-	$(bin)/pytest -q tests/unit
+	$(bin)/pytest -q -n auto tests/unit
 
 .PHONY: test
 test: dev ## check, then the tests against real servers and real containers
 	@packaging/install-apptainer.sh
 	packaging/install-test-tools.sh
 	$(MAKE) check
-	$(if $(suites),$(bin)/pytest -q $(suites))
+	$(if $(suites),$(bin)/pytest -q -n 4 $(suites))
 
 .PHONY: lock
 lock: ## write packaging/requirements*.txt anew

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 
 from agent.attempt import Attempt
 from agent.board import Refused
 from agent.committing import publish
 from agent.context import Context, Queue
-from agent.errors import HostFault, InvalidInput, JobError, Unavailable
+from agent.errors import Dropped, HostFault, JobError, JobFault, Unavailable
 from agent.matching import candidate_archs, match, need
-from agent.model.job import Job
-from agent.model.records import Commit, HostRefusal, Outcome
-from agent.model.units import parse_duration
+from agent.model.cargo import Cargo, Decoded
+from agent.model.job import Image, Job
+from agent.model.records import Burial, Commit, HostRefusal, Outcome
 from agent.model.verdict import Refusal, Standing, Verdict
-from agent.ports import Delivery, Lease
-from agent.wire import decode, plain
+from agent.ports import Delivery, ImageFacts, Lease
+from agent.wire import plain
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +42,32 @@ def admit(context: Context, queue: Queue, delivery: Delivery) -> Attempt | None:
 
 def _admit(context: Context, queue: Queue, delivery: Delivery, lease: Lease) -> Attempt | None:
     try:
-        job = decode(delivery.body, delivery.attributes)
-        lifetime = _lifetime(job)
+        decoded = context.decode(delivery, 1)
     except JobError as error:
-        bury(context, queue, delivery, lease, str(error))
+        if isinstance(error, Dropped) or not queue.keeps_dead:
+            drop(context, queue, delivery, lease, error)
+        else:
+            bury(context, queue, delivery, lease, str(error))
         return None
-    if _is_over(context, queue, delivery, lease, lifetime):
+    if _is_over(context, queue, delivery, lease, decoded):
         return None
-    verdict = _match(context, job)
+    verdict = _match(context, decoded)
     if verdict.accepted:
-        attempt = _claim(context, queue, delivery, job, verdict)
+        attempt = _claim(context, queue, delivery, decoded, verdict)
         if attempt is not None:
             return attempt
         verdict = Verdict(Standing.REFUSED_NOW)
-    _refuse(context, queue, lease, job, verdict)
+    _refuse(context, queue, lease, decoded.job, verdict)
     return None
+
+
+def drop(context: Context, queue: Queue, delivery: Delivery, lease: Lease, error: JobError) -> None:
+    """Take a delivery that nobody can run off the queue, noted in the log and in the results store."""
+    reason, about = str(error), getattr(error, "about", None)
+    queue.results.bury(delivery.sid, Burial(reason, context.host_id, context.clock.time()))
+    context.observers.not_run(delivery, about if isinstance(about, Cargo) else None, reason)
+    queue.source.settle(lease)
+    log.error("message dropped", extra={"event": "job-dropped", "sid": delivery.sid, "reason": reason})
 
 
 def bury(context: Context, queue: Queue, delivery: Delivery, lease: Lease, reason: str) -> None:
@@ -67,40 +77,14 @@ def bury(context: Context, queue: Queue, delivery: Delivery, lease: Lease, reaso
     log.error("message cannot be run", extra={"event": "job-buried", "sid": delivery.sid, "reason": reason})
 
 
-def _lifetime(job: Job) -> float | None:
-    """Return the seconds after its submission at which the job expires; None = never.
-
-    An end given as a date counts from the job's own `submitted_at`, both by the submitter's clock, so that the age by
-    the server's clock decides and no host's.
-    """
-    if job.expires is None:
-        return None
-    try:
-        return parse_duration(job.expires)
-    except InvalidInput:
-        pass
-    try:
-        end, start = _date(job.expires), _date(job.submitted_at or "")
-    except ValueError:
-        hint = 'a duration such as "36h", or two dates such as 2026-05-01T12:00:00Z in expires and submitted_at'
-        raise JobError(f'expires = "{job.expires}"', hint=hint) from None
-    return (end - start).total_seconds()
-
-
-def _date(text: str) -> datetime:
-    date = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    if date.tzinfo is None:
-        raise ValueError(f"{text} does not say in which time zone")
-    return date
-
-
-def _is_over(context: Context, queue: Queue, delivery: Delivery, lease: Lease, lifetime: float | None) -> bool:
+def _is_over(context: Context, queue: Queue, delivery: Delivery, lease: Lease, decoded: Decoded) -> bool:
     """Close what needs no run: committed already (repair the publishing), cancelled, expired."""
     commit = queue.results.committed(delivery.sid)
     if commit is None:
-        outcome = _end_without_run(context, queue, delivery, lifetime)
+        outcome = _end_without_run(context, queue, delivery, decoded.expires_at)
         if outcome is None:
             return False
+        context.observers.not_run(delivery, decoded.cargo, outcome.value)
         commit = Commit(delivery.sid, 0, context.host_id, context.token(), outcome, context.clock.time())
         if not queue.results.commit(commit):
             commit = queue.results.committed(delivery.sid) or commit
@@ -110,25 +94,39 @@ def _is_over(context: Context, queue: Queue, delivery: Delivery, lease: Lease, l
     return True
 
 
-def _end_without_run(context: Context, queue: Queue, delivery: Delivery, lifetime: float | None) -> Outcome | None:
+def _end_without_run(context: Context, queue: Queue, delivery: Delivery, expires_at: float | None) -> Outcome | None:
     if queue.results.cancelled(delivery.sid) is not None:
         return Outcome.CANCELLED
-    if lifetime is not None and context.clock.time() - delivery.submitted_at > lifetime:
+    if expires_at is not None and context.clock.time() > expires_at:
         return Outcome.EXPIRED
     return None
 
 
-def _match(context: Context, job: Job) -> Verdict:
-    profile = context.profile()
+def _match(context: Context, decoded: Decoded) -> Verdict:
+    job, profile = decoded.job, context.profile()
     images = {}
-    for arch in candidate_archs(job, profile, context.policy):
+    policy = context.policy.with_rights_on(decoded.cargo.access)
+    for arch in candidate_archs(job, profile, policy):
         image = job.image_for(arch)
         if image is not None:
-            images[arch] = context.images.facts(image)
-    return match(job, profile, context.ledger.share, context.ledger.free(), images, context.policy)
+            images[arch] = _facts(context, image, arch, decoded.cargo)
+    return match(job, profile, context.ledger.share, context.ledger.free(), images, policy)
 
 
-def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict: Verdict) -> Attempt | None:
+def _facts(context: Context, image: Image, arch: str, cargo: Cargo) -> ImageFacts | None:
+    """Return what is known of an image; one that the message brings and nobody can have is found out by an attempt.
+
+    No other host has it either, and a failed attempt is how its sender learns of it.
+    """
+    brought = image.uri in cargo.access
+    try:
+        found = context.images.facts(image, cargo)
+    except JobFault as error:
+        found = None if brought else ImageFacts(None, 0, str(error))
+    return ImageFacts(arch, 0) if found is None and brought else found
+
+
+def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, verdict: Verdict) -> Attempt | None:
     """Reserve and claim.
 
     The journal comes first: a claim that nobody remembers would hold the job until its lease ends.
@@ -136,6 +134,9 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict
     standing = queue.results.standing(delivery.sid, queue.lease)
     if standing.expires_in is not None:
         return None  # claimed by somebody else since it was pulled
+    if standing.next_n != 1:
+        decoded = context.decode(delivery, standing.next_n)
+    job = decoded.job
     attempt = Attempt(
         sid=delivery.sid,
         n=standing.next_n,
@@ -149,6 +150,7 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, job: Job, verdict
         arch=verdict.arch or "",
         emulated=verdict.emulated,
         reserved=need(job),
+        cargo=decoded.cargo,
     )
     if not context.ledger.reserve(attempt.id, attempt.reserved):
         return None
@@ -191,7 +193,7 @@ def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Ver
 def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal, ...]) -> None:
     """Tell the submitter, through the results store, why this host does not run the job."""
     queue.results.refuse(sid, HostRefusal(context.host_id, context.clock.time(), refusals))
-    reasons = "; ".join(str(refusal) for refusal in refusals)
+    reasons = "; ".join(f"{refusal}: {refusal.remedy}" for refusal in refusals)
     log.info("job does not fit this host", extra={"event": "job-refused", "sid": sid, "reason": reasons})
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from agent.model.cargo import NOTHING, Cargo
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Outcome
 from agent.model.share import Share
@@ -82,7 +83,10 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One attempt as this agent holds it. `table` is the job in its native form, `reserved` what it may use."""
+    """One attempt as this agent holds it.
+
+    `table` is the job in its native form, `cargo` what came with it, `reserved` what it may use.
+    """
 
     sid: str
     n: int
@@ -101,6 +105,7 @@ class Attempt(msgspec.Struct, frozen=True):
     ending: Ending | None = None
     artifacts: tuple[Artifact, ...] = ()
     checkpoint: Artifact | None = None
+    cargo: Cargo = NOTHING
 
     @property
     def id(self) -> str:

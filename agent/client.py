@@ -24,7 +24,7 @@ from agent.ports import ArtifactStore, DeadLetters, Queued, Submitter
 from agent.results import Results, new_sid
 from agent.transfer.archive import unpack
 from agent.transfer.stream import Digested, chunks
-from agent.wire import decode, plain
+from agent.wire import decode_native, plain
 
 POLL = 1.0  # seconds between two looks at the store while waiting
 
@@ -152,7 +152,7 @@ class Client:
             return parse_job(submission.job)
         body = self._submitter.body(sid)
         if body is not None:
-            return decode(body, {})
+            return decode_native(body, {})
         raise NotFound(f'queue "{self.queue}" has no job "{sid}" to read')
 
     def _dropped_in(self, sid: str, known_since: float | None) -> Submission | None:

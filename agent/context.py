@@ -5,19 +5,34 @@ from __future__ import annotations
 import random
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.attempt import JOURNALLED, Attempt, Ending, Event, to_journal
 from agent.board import Board
+from agent.cache import Cache
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.matching import MatchPolicy
 from agent.model.capabilities import Capabilities
+from agent.model.cargo import Decoded
 from agent.model.records import Outcome
 from agent.policy import BackOff
-from agent.ports import ArtifactStore, Clock, DeadLetters, Delivery, ImageFetcher, JobSource, Journal, Runtime
+from agent.ports import (
+    ArtifactAccess,
+    ArtifactStore,
+    Clock,
+    DeadLetters,
+    Delivery,
+    ImageFetcher,
+    JobSource,
+    Journal,
+    Observers,
+    Runtime,
+    Senders,
+    Watched,
+)
 from agent.results import Results
 
 # Waits up to so many seconds for a delivery, as JobSource.pull does.
@@ -30,7 +45,9 @@ class Queue:
 
     lease: seconds without renewal after which an attempt record is void. pulls: the ways to get deliveries, each with
     a loop of its own; empty = the source's. pull_wait: seconds that one may block; None = as the agent is set.
-    shares_delays: what this host puts off comes to no other host meanwhile.
+    shares_delays: what this host puts off comes to no other host meanwhile. keeps_dead: messages that nobody can read
+    become dead letters; else they are dropped, as the clients of such a queue expect. senders: those who put jobs on
+    it, where they can be reached; sender_name: what they call the queue, empty where they call it `name`.
     """
 
     name: str
@@ -41,18 +58,61 @@ class Queue:
     pulls: tuple[Pull, ...] = ()
     pull_wait: float | None = None
     shares_delays: bool = False
+    keeps_dead: bool = True
+    senders: Senders | None = None
+    sender_name: str = ""
+
+
+class Queues(Mapping[str, Queue]):
+    """All queues by name: the configured ones, and any "PROJECT:SUBSCRIPTION" of a project whose queues are found.
+
+    The latter come and go, and are not counted here. Each is made whenever it is asked for: what was begun on a queue
+    is brought to its end, also when an agent was restarted or the queue deleted meanwhile.
+    """
+
+    def __init__(
+        self, configured: Mapping[str, Queue], projects: Mapping[str, Callable[[str], Queue]] | None = None
+    ) -> None:
+        """projects: by name, what makes a queue of a subscription's name."""
+        self._configured = dict(configured)
+        self._projects = dict(projects or {})
+
+    def __getitem__(self, name: str) -> Queue:
+        if name in self._configured:
+            return self._configured[name]
+        project, _, subscription = name.partition(":")
+        if not subscription:
+            raise KeyError(name)
+        return self._projects[project](subscription)
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._configured:
+            return True
+        project, _, subscription = str(name).partition(":")
+        return project in self._projects and subscription != ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._configured)
+
+    def __len__(self) -> int:
+        return len(self._configured)
 
 
 @dataclass(frozen=True)
 class Context:
-    """Everything the path of a job needs."""
+    """Everything the path of a job needs.
+
+    decode: a delivery and the number of the attempt that it is read for into a job; raises JobError, HostFault.
+    """
 
     host_id: str
     boot_id: str
     state_dir: Path
     clock: Clock
     queues: Mapping[str, Queue]
-    artifacts: ArtifactStore
+    access: ArtifactAccess
+    decode: Callable[[Delivery, int], Decoded]
+    observers: Observers
     images: ImageFetcher
     runtime: Runtime
     journal: Journal
@@ -64,9 +124,33 @@ class Context:
     secret_value: Callable[[str], str]
     profile: Callable[[], Capabilities]
     detaching: threading.Event
+    cache: Cache | None = None
     log_limit: int = 256 * 1024**2
     random: Callable[[], float] = random.random
     token: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """All artifact stores, with the agent's own rights."""
+        return self.access.by(None)
+
+    def watched(self, attempt: Attempt) -> Watched:
+        """Return the attempt as its observer sees it."""
+        ending = attempt.ending
+        return Watched(
+            id=attempt.id,
+            sid=attempt.sid,
+            n=attempt.n,
+            queue=attempt.queue,
+            host=attempt.host,
+            cargo=attempt.cargo,
+            directory=self.directory(attempt.id),
+            started_at=attempt.started_at,
+            ended_at=ending.ended_at if ending else None,
+            outcome=ending.outcome if ending else None,
+            exit_code=ending.exit_code if ending else None,
+            reason=ending.reason if ending else None,
+        )
 
     def queue(self, attempt: Attempt) -> Queue:
         """Return the queue that the attempt's job came from."""

@@ -14,6 +14,7 @@ import msgspec
 from agent.attempt import Attempt, Event, State
 from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
+from agent.observing import tell_end
 from agent.policy import Settlement, give_back_delay, settle
 from agent.ports import Delivery, Lease
 from agent.steps import undo_all
@@ -70,6 +71,7 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         supersede(queue, attempt)
         return Conclusion(attempt, Event.OVERTAKEN, 0.0)
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
+    tell_end(context, attempt, final=decision is not Settlement.GIVE_BACK)
     if decision is Settlement.COMMIT:
         if commit(context, queue, attempt):
             return Conclusion(context.advance(attempt, Event.COMMIT), Event.SETTLE)

@@ -4,6 +4,7 @@
     ├── InvalidInput                exit 2   something a person or a message gave is wrong; it will stay wrong
     │   ├── ConfigError                      a configuration file, variable or flag
     │   └── JobError                         a job file or a queued job
+    │       └── Dropped                      a message whose form wants it off the queue, and no dead letter of it
     ├── Unavailable                 exit 3   a needed part is missing or does not answer; trying again may help
     │   ├── StoreUnavailable                 records or artifacts cannot be read or written
     │   ├── BrokerUnavailable                the MQTT broker cannot be reached
@@ -59,6 +60,15 @@ class ConfigError(InvalidInput):
 
 class JobError(InvalidInput):
     """A job that cannot be understood or breaks a rule of the job format; it never runs."""
+
+
+class Dropped(JobError):
+    """A message that never runs and becomes no dead letter: its senders look at another place for its end.
+
+    about: the Cargo of a message that said who it is before it turned out to be wrong, so that its sender can be told.
+    """
+
+    about: object | None = None
 
 
 class Unavailable(EdgeAgentError):

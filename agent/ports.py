@@ -13,10 +13,11 @@ from typing import Any, BinaryIO, Literal, Protocol
 import msgspec
 
 from agent.model.capabilities import Capabilities
+from agent.model.cargo import NOTHING, Access, Cargo
 from agent.model.image import ImageFacts as ImageFacts
 from agent.model.job import Image
 from agent.model.records import Burial as Burial
-from agent.model.records import Submission
+from agent.model.records import Outcome, Submission
 from agent.model.run import ABSENT as ABSENT
 from agent.model.run import LOST as LOST
 from agent.model.run import RUNNING as RUNNING
@@ -193,9 +194,10 @@ class RecordStore(Protocol):
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True):
-    """Size in bytes of an artifact."""
+    """Size in bytes of an artifact. version: other content has another one; None where a store cannot tell."""
 
     size: int
+    version: str | None = None
 
 
 class ArtifactStore(Protocol):
@@ -217,6 +219,13 @@ class ArtifactStore(Protocol):
 # --- running --------------------------------------------------------------------------------------------------------
 
 
+class ArtifactAccess(Protocol):
+    """Artifact stores by the rights that somebody has on them."""
+
+    def by(self, access: Access | None) -> ArtifactStore:
+        """Return the stores of all schemes as they are seen with these rights; None = with the agent's own."""
+
+
 class Runtime(Protocol):
     """Runs containers that outlive the agent. Raises RuntimeUnavailable."""
 
@@ -236,11 +245,83 @@ class Runtime(Protocol):
 class ImageFetcher(Protocol):
     """Images of the schemes it knows. Raises StoreUnavailable, ArtifactMissing, ArtifactMismatch."""
 
-    def facts(self, image: Image) -> ImageFacts | None:
-        """Return what the image's header says, reading no more than that; None when there is no such image."""
+    def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
+        """Return what the image's header says, reading no more than that; None when there is no such image.
 
-    def fetch(self, image: Image) -> Path:
+        `cargo` goes with the job: it may have rights on the image.
+        """
+
+    def fetch(self, image: Image, cargo: Cargo = NOTHING) -> Path:
         """Return the path of the whole image on this host, its digest checked when the job pins one."""
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """An attempt as an observer sees it. host: of this agent; directory: the attempt's files on this host.
+
+    outcome and the rest stay None while it runs; reason is a sentence for people.
+    """
+
+    id: str
+    sid: str
+    n: int
+    queue: str
+    host: str
+    cargo: Cargo
+    directory: Path
+    started_at: float | None = None
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class Observer(Protocol):
+    """Who is told of one attempt while it runs and when it ends, in the way of the form that its job came in.
+
+    Only `finished` may raise Unavailable: it is called again then. All others keep their troubles to themselves. They
+    are called one after the other, also for an attempt that an earlier life of the agent started.
+    """
+
+    checkpoint_every: float | None
+    """Seconds between two checkpoints; None = no checkpoints."""
+
+    def started(self, attempt: Watched) -> None:
+        """Learn that the payload runs."""
+
+    def line(self, text: str) -> None:
+        """Learn of one line that the payload printed, its end cut off; after a restart, of all of them again."""
+
+    def checkpoint(self, attempt: Watched) -> None:
+        """Learn that the running attempt's files are being saved."""
+
+    def wish(self) -> str | None:
+        """Return why the attempt shall end ("cancelled"), or None. Asked every ten seconds, and before the launch."""
+
+    def finished(self, attempt: Watched, final: bool) -> None:
+        """Learn how the attempt ended, its files saved; final: its end is the job's. May be told again."""
+
+
+class Observers(Protocol):
+    """Makes the observers of attempts."""
+
+    def of(self, attempt: Watched) -> Observer | None:
+        """Return who observes the attempt, None = nobody."""
+
+    def not_run(self, delivery: Delivery, cargo: Cargo | None, reason: str) -> None:
+        """Learn of a message that is taken off its queue without a run; cargo None = it could not be read."""
+
+
+class Senders(Protocol):
+    """Those who put jobs on one queue, where they can be reached."""
+
+    def gone(self) -> bool:
+        """Say whether they have deleted their queue, as one look shows it."""
+
+    def listening(self) -> bool:
+        """Say whether they read reports."""
+
+    def tell(self, reports: Sequence[bytes]) -> None:
+        """Send them reports; stored when this returns. A call that cannot be made ends within a few seconds."""
 
 
 # --- memory and telling ---------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from typing import Literal
 
 from agent.attempt import Attempt
 from agent.context import Context
+from agent.model.job import Output
 from agent.model.records import Artifact
-from agent.transfer.archive import pack
+from agent.transfer.archive import Extra, pack
 from agent.transfer.beneath import open_beneath
+from agent.transfer.compress import compressed
 from agent.transfer.stream import Digested, chunks
 
 
@@ -29,6 +31,35 @@ def save(context: Context, attempt: Attempt, path: str, name: str, uri: str | No
         return store(context, attempt, name, _content(descriptor), uri=uri)
     finally:
         os.close(descriptor)
+
+
+def upload(context: Context, attempt: Attempt, output: Output) -> bool:
+    """Store a direct output, see Cargo, as one archive at its `uri`; False when there is nothing to store.
+
+    Its place is the same for all attempts of the job: an attempt that was overtaken stores nothing any more.
+    """
+    directory, cargo = context.directory(attempt.id), attempt.cargo
+    descriptor = open_beneath(directory / "work", output.path)
+    if descriptor is None or output.uri is None:
+        return False
+    try:
+        place, _, name = (cargo.log or "").rpartition("/")
+        log = Extra(name, directory / "log") if place == output.path else None
+        if not (log and log.path.exists()) and _is_empty(descriptor):
+            return False
+        newest = context.queue(attempt).results.newest(attempt.sid)
+        if newest is not None and newest.n > attempt.n:
+            return False
+        store = context.access.by(cargo.access.get(output.uri))
+        store.write(output.uri, compressed(pack(descriptor, log), cargo.direct[output.path]))
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_empty(directory: int) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
 
 
 def _content(descriptor: int) -> Iterator[bytes]:

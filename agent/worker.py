@@ -13,6 +13,7 @@ from agent.context import Context, Queue
 from agent.delivery import deliver
 from agent.errors import EdgeAgentError, HostFault, InvalidInput, JobFault, StoreUnavailable, Unavailable
 from agent.model.records import Outcome
+from agent.observing import Observation, wish_before_launch
 from agent.ports import Delivery
 from agent.steps import RUN_STEPS, STAGE_STEPS
 from agent.watching import watch
@@ -34,6 +35,8 @@ def stage_and_launch(context: Context, attempt: Attempt) -> Attempt:
     """Take a claimed attempt through all steps; it comes back started, or finished when that cannot be."""
     for step in STAGE_STEPS + RUN_STEPS:
         wish = context.board.stop_wish(attempt.id) or ("stopped" if context.detaching.is_set() else None)
+        if wish is None and step in RUN_STEPS:
+            wish = wish_before_launch(context, attempt)
         if wish is not None:
             return context.ended(attempt, WISHES.get(wish, Outcome.STOPPED), f"{wish} before it ran")
         if step in RUN_STEPS and attempt.state is State.CLAIMED:
@@ -45,6 +48,8 @@ def stage_and_launch(context: Context, attempt: Attempt) -> Attempt:
             step.apply(context, attempt)
         except EdgeAgentError as error:
             outcome = next((FAULTS[kind] for kind in FAULTS if isinstance(error, kind)), Outcome.SETUP_FAILED)
+            if outcome is Outcome.FAILED:
+                _tell_in_log(context, attempt, f"{step.failed or step.name}\n{error}")
             return context.ended(attempt, outcome, f"{step.name}: {error}")
     log.info("job started", extra={"event": "job-started", "attempt": attempt.id})
     with contextlib.suppress(StoreUnavailable):  # for those who ask the store; nothing depends on it
@@ -52,10 +57,17 @@ def stage_and_launch(context: Context, attempt: Attempt) -> Attempt:
     return attempt
 
 
+def _tell_in_log(context: Context, attempt: Attempt, text: str) -> None:
+    """Leave the reason where the job's owner looks first."""
+    with contextlib.suppress(OSError), (context.directory(attempt.id) / "log").open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
 def follow(context: Context, attempt: Attempt) -> None:
     """Bring an attempt to its end from wherever it is: the way on after a restart of the agent, too."""
     if attempt.state is State.STARTED:
-        attempt = watch(context, attempt)
+        with Observation(context, attempt):
+            attempt = watch(context, attempt)
         if attempt.state is State.STARTED:
             return  # detached: the container runs on, and the next agent follows it
     context.ledger.release_compute(attempt.id)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that what the tests need besides Apptainer is on this machine: arm64 programs that run here, a static
-# arm64 busybox to make an image of, and the servers MinIO, Mosquitto and the Pub/Sub emulator. Needs root only for
-# what is missing.
+# arm64 busybox to make an image of, and the servers MinIO, Mosquitto, fake-gcs-server, a registry of container images
+# and the Pub/Sub emulator. Needs root only for what is missing.
 #
 #   packaging/install-test-tools.sh
 #
@@ -12,6 +12,8 @@ export LC_ALL=C
 binfmt=/proc/sys/fs/binfmt_misc
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/edge-agent-tests
 cache=$tools/busybox-arm64
+gcs_version=v1.56.1
+registry_version=v3.0.0
 here=$(dirname -- "$(readlink -f -- "$0")")
 work=
 
@@ -120,10 +122,39 @@ have_emulator() {
     [ -x "$(dirname -- "$(readlink -f -- "$gcloud")")/../platform/pubsub-emulator/bin/cloud-pubsub-emulator" ]
 }
 
+# A Go program carries the version of its module in itself.
+have_gcs() {
+    [ -x "$tools/bin/fake-gcs-server" ] &&
+        grep -aqF "github.com/fsouza/fake-gcs-server"$'\t'"$gcs_version" "$tools/bin/fake-gcs-server"
+}
+
+build_gcs() {
+    have go || unavailable "go is missing, which builds fake-gcs-server: install Go 1.26 or later"
+    say "building fake-gcs-server $gcs_version: some minutes"
+    mkdir -p "$tools/bin"
+    quietly env GOBIN="$tools/bin" go install "github.com/fsouza/fake-gcs-server@$gcs_version" ||
+        fail "go could not build fake-gcs-server"
+}
+
+have_registry() {
+    [ -x "$tools/bin/registry" ] &&
+        grep -aqF "github.com/distribution/distribution/v3"$'\t'"$registry_version" "$tools/bin/registry"
+}
+
+build_registry() {
+    have go || unavailable "go is missing, which builds the registry of container images: install Go 1.24 or later"
+    say "building the registry of container images $registry_version: some minutes"
+    mkdir -p "$tools/bin"
+    quietly env GOBIN="$tools/bin" go install "github.com/distribution/distribution/v3/cmd/registry@$registry_version" ||
+        fail "go could not build the registry of container images"
+}
+
 runs_arm64 || install_emulation
 have_busybox || fetch_busybox
 "$cache/busybox" true || fail "$cache/busybox does not run: arm64 programs do not work here"
 "$here/install-lab.sh" >/dev/null
+have_gcs || build_gcs
+have_registry || build_registry
 have openssl || install_packages openssl
 # A stand-in for the NVIDIA library is compiled for the tests.
 have cc || install_packages gcc libc6-dev

@@ -7,9 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import bucket, emulator, minio, mosquitto, new_minio, new_mosquitto, own_emulator
+from tests.servers import (
+    bucket,
+    emulator,
+    gcs,
+    gcs_bucket,
+    minio,
+    mosquitto,
+    new_minio,
+    new_mosquitto,
+    own_emulator,
+    own_gcs,
+    registry,
+)
 
-__all__ = ["bucket", "emulator", "minio", "mosquitto", "new_minio", "new_mosquitto", "own_emulator"]
+__all__ = [
+    "bucket",
+    "emulator",
+    "gcs",
+    "gcs_bucket",
+    "minio",
+    "mosquitto",
+    "new_minio",
+    "new_mosquitto",
+    "own_emulator",
+    "own_gcs",
+    "registry",
+]
 
 _OWN_FOLDERS = {
     "HOME": "home",
@@ -41,7 +65,9 @@ def _folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(_folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("EDGE_AGENT_", "AWS_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("EDGE_AGENT_", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST"))
+    ]:
         monkeypatch.delenv(name)
     for name, folder in _folders.items():
         monkeypatch.setenv(name, folder)

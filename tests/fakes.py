@@ -14,18 +14,30 @@ from typing import Any, BinaryIO
 
 import msgspec
 from agent.adapters.keys import key_parts, prefix_parts
-from agent.errors import ArtifactMismatch, ArtifactMissing, BrokerUnavailable, HostFault, InvalidInput, StoreUnavailable
+from agent.errors import (
+    ArtifactMismatch,
+    ArtifactMissing,
+    BrokerUnavailable,
+    HostFault,
+    InvalidInput,
+    JobFault,
+    StoreUnavailable,
+    Unavailable,
+)
 from agent.model.capabilities import Capabilities
+from agent.model.cargo import NOTHING, Access, Cargo
 from agent.model.job import Image
 from agent.ports import (
     Advert,
     ArtifactInfo,
+    ArtifactStore,
     Burial,
     Delivery,
     ImageFacts,
     Lease,
     Listing,
     Stored,
+    Watched,
 )
 
 from tests.local_runtime import LocalRuntime
@@ -37,6 +49,7 @@ START_OF_TIME = 1_800_000_000.0
 __all__ = [
     "START_OF_BOOT",
     "START_OF_TIME",
+    "FakeAccess",
     "FakeAdvertSource",
     "FakeAdvertiser",
     "FakeArtifacts",
@@ -45,8 +58,11 @@ __all__ = [
     "FakeDeadLetters",
     "FakeImages",
     "FakeJournal",
+    "FakeObserver",
+    "FakeObservers",
     "FakeQueue",
     "FakeRecords",
+    "FakeSenders",
     "LocalRuntime",
 ]
 
@@ -184,6 +200,84 @@ class FakeArtifacts:
             raise InvalidInput(f'"{uri}" is not in memory', hint="such as mem://store/name")
         if self.down:
             raise StoreUnavailable("memory: the artifact store is down; set down = False")
+
+
+class FakeAccess:
+    """The artifacts of one store, whoever asks; what lies below a key of `private` only for those rights."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self.private: dict[str, Access] = {}
+
+    def by(self, access: Access | None) -> ArtifactStore:
+        return _Guarded(self._store, access, self.private)
+
+
+class _Guarded:
+    """A store as one sees it who has these rights."""
+
+    def __init__(self, store: ArtifactStore, access: Access | None, private: Mapping[str, Access]) -> None:
+        self._store = store
+        self._access = access
+        self._private = private
+
+    def stat(self, uri: str) -> ArtifactInfo | None:
+        return self._store.stat(self._checked(uri))
+
+    def open(self, uri: str) -> BinaryIO:
+        return self._store.open(self._checked(uri))
+
+    def write(self, uri: str, chunks: Iterable[bytes]) -> None:
+        self._store.write(self._checked(uri), chunks)
+
+    def copy(self, source: str, target: str) -> None:
+        self._store.copy(self._checked(source), self._checked(target))
+
+    def _checked(self, uri: str) -> str:
+        if any(uri.startswith(prefix) and self._access != owner for prefix, owner in self._private.items()):
+            raise JobFault(f"{uri}: access denied")
+        return uri
+
+
+class FakeObserver:
+    """Keeps what it was told: ("started", id), ("line", text), ("checkpoint", id), ("finished", id, final)."""
+
+    def __init__(self, told: list[tuple[Any, ...]]) -> None:
+        self.told = told
+        self.checkpoint_every: float | None = None
+        self.wants: str | None = None
+        self.down = False
+
+    def started(self, attempt: Watched) -> None:
+        self.told.append(("started", attempt.id))
+
+    def line(self, text: str) -> None:
+        self.told.append(("line", text))
+
+    def checkpoint(self, attempt: Watched) -> None:
+        self.told.append(("checkpoint", attempt.id))
+
+    def wish(self) -> str | None:
+        return self.wants
+
+    def finished(self, attempt: Watched, final: bool) -> None:
+        if self.down:
+            raise StoreUnavailable("memory: the observer's server is down; set down = False")
+        self.told.append(("finished", attempt.id, final))
+
+
+class FakeObservers:
+    """Observes the attempts whose cargo has the form "observed", all by one observer."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.observer = FakeObserver(self.told)
+
+    def of(self, attempt: Watched) -> FakeObserver | None:
+        return self.observer if attempt.cargo.form == "observed" else None
+
+    def not_run(self, delivery: Delivery, cargo: Cargo | None, reason: str) -> None:
+        self.told.append(("not run", delivery.sid, reason))
 
 
 class _Message(msgspec.Struct):
@@ -337,11 +431,11 @@ class FakeImages:
     def __init__(self, images: Mapping[str, tuple[ImageFacts, Path]]) -> None:
         self._images = dict(images)
 
-    def facts(self, image: Image) -> ImageFacts | None:
+    def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
         found = self._images.get(image.uri)
         return None if found is None else found[0]
 
-    def fetch(self, image: Image) -> Path:
+    def fetch(self, image: Image, cargo: Cargo = NOTHING) -> Path:
         found = self._images.get(image.uri)
         if found is None:
             raise ArtifactMissing(f"{image.uri}: there is no such image")
@@ -419,3 +513,39 @@ class FakeAdvertiser:
         """Every announced state, in order."""
         with self._lock:
             return tuple(self._states)
+
+
+class FakeSenders:
+    """Who put jobs on one queue: they may delete it, or make a place for reports. While `down` is set, none answers."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.has_queue = True
+        self.has_place_for_reports = False
+        self._lock = threading.Lock()
+        self._reports: list[bytes] = []
+
+    def gone(self) -> bool:
+        self._check()
+        return not self.has_queue
+
+    def listening(self) -> bool:
+        self._check()
+        return self.has_place_for_reports
+
+    def tell(self, reports: Sequence[bytes]) -> None:
+        self._check()
+        if not self.has_place_for_reports:
+            raise Unavailable("memory: the place for reports does not exist; set has_place_for_reports = True")
+        with self._lock:
+            self._reports.extend(reports)
+
+    @property
+    def reports(self) -> tuple[bytes, ...]:
+        """What they were told, in order."""
+        with self._lock:
+            return tuple(self._reports)
+
+    def _check(self) -> None:
+        if self.down:
+            raise Unavailable("memory: the senders are out of reach; set down = False")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
 from agent.config.s3 import S3Section
 
 from tests.waiting import wait_until
@@ -272,3 +274,130 @@ def bucket(minio: Minio) -> str:
     name = f"test-{secrets.token_hex(8)}"
     minio.client().ensure_bucket(name)
     return name
+
+
+# --- Google Cloud Storage ---------------------------------------------------------------------------------------------
+
+
+class FakeGcs:
+    """fake-gcs-server, which speaks the JSON protocol of Cloud Storage and asks nobody for credentials.
+
+    It forgets everything when it ends. A question how far an upload has come ends the upload; a part that comes twice
+    is stored twice.
+    """
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._program = program
+        self._log = folder / "fake-gcs-server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it on its port, empty, and return when it answers."""
+        assert self._program.exists(), f"{self._program} is missing; {INSTALL}"
+        argv = [*DIES_WITH_PARENT, str(self._program), "-scheme", "http", "-host", "127.0.0.1"]
+        argv += ["-port", str(self.port), "-public-host", f"127.0.0.1:{self.port}"]
+        argv += ["-backend", "memory", "-log-level", "warn"]
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._process = process
+        wait_until(lambda: answers(self.port) or process.poll() is not None, 30, "fake-gcs-server answers")
+        assert process.poll() is None, self._log.read_text()
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket."""
+        answer = urllib3.request("POST", f"{self.endpoint}/storage/v1/b?project=lab", json={"name": name}, timeout=10)
+        assert answer.status == 200, answer.data
+
+
+@pytest.fixture(scope="session")
+def gcs(tools_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
+    """A Cloud Storage for everybody; tests that stop it use one of their own, from own_gcs."""
+    server = FakeGcs(tools_cache / "bin/fake-gcs-server", tmp_path_factory.mktemp("gcs"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_gcs(tools_cache: Path, tmp_path: Path) -> Iterator[FakeGcs]:
+    """A Cloud Storage that the test may stop."""
+    server = FakeGcs(tools_cache / "bin/fake-gcs-server", tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def gcs_bucket(gcs: FakeGcs) -> str:
+    """A bucket for this test alone."""
+    name = f"test-{secrets.token_hex(8)}"
+    gcs.make_bucket(name)
+    return name
+
+
+# --- a registry of container images -----------------------------------------------------------------------------------
+
+
+class Registry:
+    """A registry without TLS that anybody may read and write."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}"
+        self._program = program
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        assert self._program.exists(), f"{self._program} is missing; {INSTALL}"
+        settings = self._folder / "registry.yml"
+        storage = f"{{filesystem: {{rootdirectory: {self._folder / 'data'}}}}}"
+        settings.write_text(f"version: 0.1\nstorage: {storage}\nhttp: {{addr: '{self.host}'}}\n")
+        with (self._folder / "registry.log").open("ab") as log:
+            argv = [*DIES_WITH_PARENT, str(self._program), "serve", str(settings)]
+            environ = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+        self._process = process
+        wait_until(lambda: answers(self.port) or process.poll() is not None, 10, "the registry answers")
+        assert process.poll() is None, (self._folder / "registry.log").read_text()
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def lose_blob(self, digest: str) -> None:
+        """Forget the content of a blob, as a disk that fails does."""
+        kind, _, name = digest.partition(":")
+        (self._folder / "data/docker/registry/v2/blobs" / kind / name[:2] / name / "data").unlink()
+
+    def requests(self) -> list[str]:
+        """Return the method and path of every request it has answered, oldest first."""
+        text = (self._folder / "registry.log").read_text()
+        return [f"{method} {path}" for method, path in _REQUEST.findall(text)]
+
+
+_REQUEST = re.compile(r'"([A-Z]+) (\S+) HTTP/')
+
+
+@pytest.fixture(scope="session")
+def registry(tools_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry for everybody; tests use repositories of their own."""
+    server = Registry(tools_cache / "bin/registry", tmp_path_factory.mktemp("registry"))
+    server.start()
+    yield server
+    server.stop()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from agent.attempt import Attempt
 from agent.board import Board, Mode
 from agent.claims import StoreQueue, enqueue, pending
@@ -29,6 +30,7 @@ from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.matching import MatchPolicy
 from agent.model.capabilities import Capabilities, CpuFacts, HostFacts, MemoryFacts, RuntimeFacts
+from agent.model.cargo import Cargo, Decoded
 from agent.model.job import parse_job
 from agent.model.records import AttemptRecord, Cancel, Commit
 from agent.model.share import Share
@@ -37,9 +39,20 @@ from agent.policy import BackOff
 from agent.ports import ABSENT, Delivery, ImageFacts
 from agent.recovery import recover
 from agent.results import Results
+from agent.studioml.reading import ANYWHERE
+from agent.wire import decode
 from agent.worker import follow, work
 
-from tests.fakes import FakeArtifacts, FakeClock, FakeImages, FakeJournal, FakeRecords, LocalRuntime
+from tests.fakes import (
+    FakeAccess,
+    FakeArtifacts,
+    FakeClock,
+    FakeImages,
+    FakeJournal,
+    FakeObservers,
+    FakeRecords,
+    LocalRuntime,
+)
 from tests.waiting import wait_until
 
 GIB = 1024**3
@@ -127,6 +140,8 @@ class World:
         self.share = share
         self.boot_id = boot_id
         self.sids: list[str] = []
+        self.cargo: dict[str, Cargo] = {}  # what goes with a job, by its sid, as if another wire form had brought it
+        self.observers = FakeObservers()
         self.wrap = wrap
         self._images = FakeImages({IMAGE: (ImageFacts("amd64", 100), _runscript(folder / "tiny.sif"))})
         self.context = self.new_context()
@@ -303,7 +318,9 @@ class World:
             state_dir=self.state_dir,
             clock=self.clock,
             queues={QUEUE: self._queue()},
-            artifacts=self.wrap("artifacts", self.stores.artifacts),
+            access=FakeAccess(self.wrap("artifacts", self.stores.artifacts)),
+            decode=self._decode,
+            observers=self.observers,
             images=self.wrap("images", self._images),
             runtime=self.wrap("runtime", self.runtime),
             journal=self.wrap("journal", self.journal),
@@ -320,6 +337,12 @@ class World:
         )
         board.set_mode(Mode("ready"))
         return context
+
+    def _decode(self, delivery: Delivery, attempt: int) -> Decoded:
+        reading = msgspec.structs.replace(ANYWHERE, now=self.clock.time(), attempt=attempt)
+        decoded = decode(delivery.body, delivery.attributes, delivery.submitted_at, reading)
+        cargo = self.cargo.get(delivery.sid, decoded.cargo)
+        return decoded._replace(cargo=cargo)
 
     def _queue(self) -> Queue:
         records = self.wrap("records", self.stores.records)
@@ -339,6 +362,10 @@ class World:
     def change(self, **parts: Any) -> None:
         """Give the agent other parts from now on, until it is restarted."""
         self.context = replace(self.context, **parts)
+
+    def change_part(self, name: str, part: Any) -> None:
+        """Give the agent another port, by the name that `wrap` gets."""
+        self.change(**({"access": FakeAccess(part)} if name == "artifacts" else {name: part}))
 
 
 def world(

@@ -86,6 +86,9 @@ def warnings(config: Config) -> Iterator[str]:
         if not is_pubsub(queue.url):
             yield from _unwritable(f"queues[{index}]", queue.records_root)
         yield from _unwritable(f"queues[{index}]", queue.results_root)
+        alone = config.alone(queue)
+        if alone is not None:
+            yield f"queues[{index}].results: {alone}"
     if config.runtime.path is not None and not os.access(config.runtime.path, os.X_OK):
         yield f'runtime.path = "{config.runtime.path}" is no program that this user may run'
     for key in ("password_file", "ca_file", "cert_file", "key_file"):

@@ -9,8 +9,11 @@ import click
 from agent import wire
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
+from agent.config import Config
 from agent.config.load import flat
-from agent.redact import mask_data
+from agent.pubsub_plan import is_project, is_pubsub, place_of
+from agent.redact import mask_data, mask_text
+from agent.studioml.reading import ANYWHERE, Reading
 
 
 @click.command()
@@ -21,11 +24,12 @@ from agent.redact import mask_data
 def decode(ctx: click.Context, message: BinaryIO, queue: str | None, as_json: bool) -> None:
     """Show what becomes of the message in FILE (- is standard input): the job it is, or why it is none.
 
-    Exits with 0 for a job that would run, with 1 otherwise.
+    With --queue it is read by the keys and rules of this host for that queue. Secrets are masked. Exits with 0 for a
+    job that would run, with 1 otherwise.
     """
-    if queue is not None:
-        config_from(ctx).config.queue(queue)
-    answer = wire.describe(message.read(wire.MAX_BYTES + 1), {})
+    reading, keeps_dead = (ANYWHERE, None) if queue is None else _as_in(config_from(ctx).config, queue)
+    answer = wire.describe(message.read(wire.MAX_BYTES + 1), {}, reading, keeps_dead)
+    answer = {**answer, "reason": answer["reason"] and mask_text(answer["reason"]), "job": mask_data(answer["job"])}
     if as_json:
         print_json(answer)
     else:
@@ -33,8 +37,21 @@ def decode(ctx: click.Context, message: BinaryIO, queue: str | None, as_json: bo
     ctx.exit(0 if answer["disposition"] == "run" else 1)
 
 
+def _as_in(config: Config, name: str) -> tuple[Reading, bool]:
+    """Return how messages of the queue are read, and whether it keeps dead letters."""
+    from agent.wiring.studioml import keys_of, reading_of
+
+    url, senders_name, keeps_dead = config.queue(name).url, name, True
+    if is_project(url):
+        senders_name, keeps_dead = "", False
+    elif is_pubsub(url):
+        place = place_of(url)
+        senders_name, keeps_dead = place.queue, not place.plain
+    return reading_of(config, keys_of(config), senders_name), keeps_dead
+
+
 def _print_for_people(answer: dict[str, Any]) -> None:
     if answer["job"] is None:
         click.echo(f"{answer['disposition']}: {answer['reason']}")
         return
-    print_table(f"{answer['disposition']}: a {answer['form']} job", ("key", "value"), flat(mask_data(answer["job"])))
+    print_table(f"{answer['disposition']}: a {answer['form']} job", ("key", "value"), flat(answer["job"]))

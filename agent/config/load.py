@@ -57,7 +57,7 @@ def assemble(layers: list[Layer], state_dir: str, files: tuple[str, ...] = ()) -
     """Return what `layers` (lowest first) make over the defaults. Pure. Raises ConfigError."""
     written = reduce(merge, layers, EMPTY)
     try:
-        config = _read(merge(Layer(sections.defaults(state_dir), {}), written).table)
+        config = sections.completed(_read(merge(Layer(sections.defaults(state_dir), {}), written).table))
         sections.check(config)
     except InvalidInput as error:
         raise _located(error, written.origins) from None

@@ -13,10 +13,11 @@ import msgspec
 
 from agent.config.places import Bucket, bucket_of
 from agent.config.s3 import S3Section, check_s3
+from agent.config.studioml import StudioMLSection, check_studioml
 from agent.errors import InvalidInput, nearest
 from agent.model.job import ARCHITECTURES
 from agent.model.units import Bytes
-from agent.pubsub_plan import PLAIN, is_pubsub, place_of
+from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of, project_of
 
 GIB = 1024**3
 MIB = 1024**2
@@ -30,6 +31,7 @@ _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BROKER_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9a-fA-F:.]+")
 _ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_WEB = re.compile(r"https?://[^/\s?#@]+/?")
 _PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 
 
@@ -59,10 +61,16 @@ class ResourcesSection(Section, frozen=True):
 
 
 class Queue(Section, frozen=True):
-    """One queue. `lanes` empty = those that this host serves; ("*",) = all that exist."""
+    """One queue, or all queues of a Pub/Sub project.
+
+    `lanes` empty = those that this host serves; ("*",) = all that exist. match, mismatch: regular expressions; of a
+    project's queues those are served whose name the one finds and the other does not; None = all or none.
+    """
 
     name: str
     url: str
+    match: str | None = None
+    mismatch: str | None = None
     results: str | None = None
     lanes: tuple[str, ...] = ()
     lease: PositiveSeconds = 120.0
@@ -103,10 +111,30 @@ class PubSubSection(Section, frozen=True):
 
 
 class RuntimeSection(Section, frozen=True):
-    """The container runtime. path None = looked for on PATH; emulate = what may run through binfmt_misc."""
+    """The container runtime. path None = looked for on PATH; emulate = what may run through binfmt_misc.
+
+    insecure_registries: "host:port" of registries of docker:// images that have no TLS.
+    """
 
     path: str | None = None
     emulate: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+
+
+class CacheSection(Section, frozen=True):
+    """What is kept of images, inputs and environments for the next job. size in bytes; None = a share of the disk."""
+
+    size: Bytes | None = None
+
+
+class GcsSection(Section, frozen=True):
+    """Google Cloud Storage, for gs:// artifacts and images.
+
+    endpoint: the URL of an emulator, spoken to without credentials; None = Google's service.
+    """
+
+    credentials_file: str | None = None
+    endpoint: str | None = None
 
 
 class Secret(Section, frozen=True):
@@ -117,11 +145,15 @@ class Secret(Section, frozen=True):
 
 
 class PolicySection(Section, frozen=True):
-    """What jobs may ask for. A prefix allows every URI below it; no prefix allows none."""
+    """What jobs may ask for. A prefix allows every URI below it; no prefix allows none.
+
+    brought_prefixes: artifacts and images on which a message brings rights of its own, anonymous access included.
+    """
 
     image_prefixes: tuple[str, ...] = ("file:///",)
     input_prefixes: tuple[str, ...] = ()
     output_prefixes: tuple[str, ...] = ()
+    brought_prefixes: tuple[str, ...] = ()
     secrets: dict[str, Secret] = {}
     network_host: bool = False
     max_timeout: PositiveSeconds | None = None
@@ -144,8 +176,11 @@ class Config(Section, frozen=True):
     s3: S3Section = S3Section()
     mqtt: MqttSection = MqttSection()
     pubsub: PubSubSection = PubSubSection()
+    gcs: GcsSection = GcsSection()
     runtime: RuntimeSection = RuntimeSection()
+    cache: CacheSection = CacheSection()
     policy: PolicySection = PolicySection()
+    studioml: StudioMLSection = StudioMLSection()
     retry: RetrySection = RetrySection()
 
     @property
@@ -161,12 +196,33 @@ class Config(Section, frozen=True):
             return LOOK_WITH_BELL
         return LOOK_AT_S3 if queue.url.startswith("s3:") else LOOK_AT_DIRECTORY
 
+    def alone(self, queue: Queue) -> str | None:
+        """Return what is to be said of a queue for many hosts whose results only this one sees; None of any other."""
+        root = queue.results_root
+        if not is_pubsub(queue.url) or not isinstance(root, Path) or not root.is_relative_to(self.state_dir):
+            return None
+        return f"{root} is on this host alone: no other one sees the attempts and commits of queue {queue.name}"
+
     def queue(self, name: str) -> Queue:
         """Return the queue called `name`. Raises InvalidInput naming the nearest one."""
         for queue in self.queues:
             if queue.name == name:
                 return queue
         raise InvalidInput(f'no queue "{name}" is configured', hint=nearest(name, [each.name for each in self.queues]))
+
+
+def completed(config: Config) -> Config:
+    """Return the configuration with a results store below the state directory for each queue that may do without.
+
+    Clients of StudioML know of none: what hosts note of their jobs matters to the hosts alone.
+    """
+    return msgspec.structs.replace(config, queues=tuple(_with_results(queue, config) for queue in config.queues))
+
+
+def _with_results(queue: Queue, config: Config) -> Queue:
+    if queue.results is not None or not is_pubsub(queue.url) or has_lanes(queue.url):
+        return queue
+    return msgspec.structs.replace(queue, results=str(config.state_dir / "results" / queue.name))
 
 
 def root_of(url: str) -> Path | Bucket:
@@ -209,6 +265,8 @@ def check(config: Config) -> None:
     _check_queues(config.queues)
     check_s3(config.s3)
     _check_policy(config.policy)
+    check_studioml(config.studioml)
+    _check_gcs(config.gcs)
     _check_pubsub(config.pubsub)
     _check_mqtt(config.mqtt)
 
@@ -256,6 +314,7 @@ def _check_queues(queues: tuple[Queue, ...]) -> None:
         if queue.lanes != ("*",):
             _check_known(f"{key}.lanes", queue.lanes, (*lanes, PLAIN) if is_pubsub(queue.url) else lanes)
         names.add(queue.name)
+        _check_patterns(key, queue)
         if is_pubsub(queue.url):
             _check_pubsub_queue(key, queue, {each.url for each in queues[:index]})
             continue
@@ -263,12 +322,29 @@ def _check_queues(queues: tuple[Queue, ...]) -> None:
         roots.add(queue.records_root)
 
 
-def _check_roots(key: str, queue: Queue, taken: set[Path | Bucket]) -> None:
-    for name, url in (("url", queue.url), ("results", queue.results)):
+def _check_patterns(key: str, queue: Queue) -> None:
+    for name, pattern in (("match", queue.match), ("mismatch", queue.mismatch)):
+        if pattern is None:
+            continue
+        if not is_project(queue.url):
+            raise _wrong(f"{key}.{name}", pattern, 'only with the url of a project, such as "pubsub://PROJECT/*"')
         try:
-            root_of(url if url is not None else "/")
-        except InvalidInput as error:
-            raise InvalidInput(f'{key}.{name} = "{url}": {error.what}', hint=error.hint) from None
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise _wrong(f"{key}.{name}", pattern, f"a regular expression; this one is none: {error}") from None
+
+
+def _check_root(key: str, url: str) -> None:
+    try:
+        root_of(url)
+    except InvalidInput as error:
+        raise InvalidInput(f'{key} = "{url}": {error.what}', hint=error.hint) from None
+
+
+def _check_roots(key: str, queue: Queue, taken: set[Path | Bucket]) -> None:
+    _check_root(f"{key}.url", queue.url)
+    if queue.results is not None:
+        _check_root(f"{key}.results", queue.results)
     records, results = queue.records_root, queue.results_root
     if records in taken:
         raise _wrong(f"{key}.url", queue.url, "another queue has this url")
@@ -278,14 +354,15 @@ def _check_roots(key: str, queue: Queue, taken: set[Path | Bucket]) -> None:
 
 def _check_pubsub_queue(key: str, queue: Queue, taken: set[str]) -> None:
     try:
-        place_of(queue.url)
+        project_of(queue.url) if is_project(queue.url) else place_of(queue.url)
     except InvalidInput as error:
         raise InvalidInput(f'{key}.url = "{queue.url}": {error.what}', hint=error.hint) from None
     if queue.url in taken:
         raise _wrong(f"{key}.url", queue.url, "another queue has this url")
     if queue.results is None:
-        hint = 'a queue on Pub/Sub needs a results store that all hosts reach, such as results = "file:///srv/results"'
+        hint = 'a queue with lanes needs a results store that all hosts reach, such as results = "file:///srv/results"'
         raise InvalidInput(f"{key}.results is not set", hint=hint)
+    _check_root(f"{key}.results", queue.results)
     if not 10 <= queue.lease <= 600:
         raise _wrong(f"{key}.lease", queue.lease, "10 to 600 seconds: what Pub/Sub can do")
 
@@ -297,8 +374,15 @@ def _check_pubsub(pubsub: PubSubSection) -> None:
         raise _wrong("pubsub.endpoint", pubsub.endpoint, 'HOST:PORT of an emulator, such as "127.0.0.1:8085"')
 
 
+def _check_gcs(gcs: GcsSection) -> None:
+    if gcs.credentials_file is not None:
+        _check_absolute("gcs.credentials_file", gcs.credentials_file)
+    if gcs.endpoint is not None and not _WEB.fullmatch(gcs.endpoint):
+        raise _wrong("gcs.endpoint", gcs.endpoint, 'the URL of an emulator, such as "http://127.0.0.1:4443"')
+
+
 def _check_policy(policy: PolicySection) -> None:
-    for kind in ("image_prefixes", "input_prefixes", "output_prefixes"):
+    for kind in ("image_prefixes", "input_prefixes", "output_prefixes", "brought_prefixes"):
         for index, prefix in enumerate(getattr(policy, kind)):
             if not _PREFIX.fullmatch(prefix):
                 raise _wrong(f"policy.{kind}[{index}]", prefix, 'a URI, such as "file:///srv/data/"')

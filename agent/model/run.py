@@ -9,7 +9,11 @@ import msgspec
 
 
 class ContainerRun(msgspec.Struct, frozen=True):
-    """One container to run. Directories are absolute host paths; sizes in bytes, durations in seconds."""
+    """One container to run. Directories are absolute host paths; sizes in bytes, durations in seconds.
+
+    homes: variables that get the home directory as the payload sees it. An `image` that is a directory is a Python
+    virtual environment: the command runs in it without a container.
+    """
 
     attempt_id: str
     directory: Path
@@ -26,6 +30,7 @@ class ContainerRun(msgspec.Struct, frozen=True):
     log: Path
     secrets: Path | None = None
     log_limit: int = 256 * 1024**2
+    homes: tuple[str, ...] = ()
 
 
 class Exit(msgspec.Struct, frozen=True):

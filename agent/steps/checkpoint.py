@@ -8,9 +8,10 @@ import msgspec
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import HostFault, StoreUnavailable
+from agent.errors import HostFault, InvalidInput, JobFault, StoreUnavailable
+from agent.model.job import Output
 from agent.model.records import Artifact
-from agent.saving import save
+from agent.saving import save, upload
 from agent.transfer.archive import unpack
 from agent.transfer.stream import chunks
 
@@ -71,12 +72,18 @@ class Saver:
         try:
             for output in attempt.job.outputs:
                 if output.every and self._is_due("output " + output.path, output.every):
-                    save(self._context, attempt, output.path, f"outputs/{output.path}")
+                    self._save(attempt, output)
             if attempt.job.checkpoint and self._is_due("checkpoint", attempt.job.checkpoint.every):
                 attempt = save_checkpoint(self._context, attempt)
-        except (StoreUnavailable, HostFault) as error:
+        except (StoreUnavailable, HostFault, JobFault, InvalidInput) as error:
             log.warning("not saved", extra={"event": "save-failed", "attempt": attempt.id, "reason": str(error)})
         return attempt
+
+    def _save(self, attempt: Attempt, output: Output) -> None:
+        if output.path in attempt.cargo.direct:
+            upload(self._context, attempt, output)
+        else:
+            save(self._context, attempt, output.path, f"outputs/{output.path}")
 
     def _is_due(self, what: str, every: float) -> bool:
         now = self._context.clock.boottime()

@@ -36,6 +36,7 @@ def container_run(context: Context, attempt: Attempt) -> ContainerRun:
         log=directory / "log",
         secrets=_write_secrets(context, attempt),
         log_limit=context.log_limit,
+        homes=attempt.cargo.homes,
     )
 
 

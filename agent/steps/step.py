@@ -10,11 +10,15 @@ from agent.context import Context
 
 
 class Step(NamedTuple):
-    """One step: its name as status shows it, how it is done, how it is undone."""
+    """One step: its name as status shows it, how it is done, how it is undone.
+
+    failed: what a job's log says above the reason when the job is at fault; empty = the name.
+    """
 
     name: str
     apply: Callable[[Context, Attempt], None]
     undo: Callable[[Context, str], None]
+    failed: str = ""
 
 
 def nothing(context: Context, attempt_id: str) -> None:

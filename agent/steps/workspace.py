@@ -31,8 +31,8 @@ def apply(context: Context, attempt: Attempt) -> None:
         directory.mkdir(parents=True, mode=0o700)
         for name in ("work", "tmp"):
             (directory / name).mkdir(mode=0o700)
-        workdir = directory / "work" / (attempt.job.workdir or ".")
-        workdir.mkdir(parents=True, exist_ok=True)
+        for path in (attempt.job.workdir or ".", *attempt.cargo.directories):
+            (directory / "work" / path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostFault(f"{directory} cannot be made: {error.strerror}; free space or mend its permissions") from None
 

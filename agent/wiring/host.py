@@ -13,6 +13,7 @@ from agent.config import Config
 from agent.errors import HostFault, RuntimeUnavailable, Unavailable
 from agent.matching import MatchPolicy
 from agent.model.capabilities import Capabilities, Problem
+from agent.model.cargo import VENV_IMAGE
 from agent.model.share import Share
 from agent.probes import probe_host
 
@@ -68,13 +69,16 @@ def share_of(config: Config, profile: Capabilities) -> Share:
 def match_policy(config: Config) -> MatchPolicy:
     """Return what the operator allows, as matching wants it."""
     policy = config.policy
+    # Environments without a container are an image of their own kind: allowed or not as any other.
+    environments = (VENV_IMAGE,) if config.studioml.trusted else ()
     return MatchPolicy(
         emulate=config.runtime.emulate,
         secrets=frozenset(policy.secrets),
         network_host=policy.network_host,
-        image_prefixes=policy.image_prefixes,
+        image_prefixes=(*policy.image_prefixes, *environments),
         input_prefixes=policy.input_prefixes,
         output_prefixes=policy.output_prefixes,
+        brought_prefixes=policy.brought_prefixes,
         max_timeout=policy.max_timeout,
     )
 

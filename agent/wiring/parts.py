@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,31 +18,39 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.locks import lock_host, lock_state_dir
 from agent.adapters.logged import LogAdvertiser
 from agent.board import Board
+from agent.cache import Cache
 from agent.canary import Canary, run_canary
 from agent.claims import StoreQueue
 from agent.config import Config, Queue
-from agent.context import Context
+from agent.context import Context, Queues
 from agent.context import Queue as QueueParts
 from agent.control.desk import Desk
 from agent.control.protocol import SOCKET
 from agent.control.server import Server
 from agent.daemon import Daemon, Settings
 from agent.deadletters import StoreDeadLetters
+from agent.discovery import Project
 from agent.errors import ConfigError, Unavailable
+from agent.foreign import NotedDeadLetters
 from agent.gpu_watch import GpuWatch
 from agent.lanes import lanes_served
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities
+from agent.model.cargo import Decoded
 from agent.modes import load_mode, save_mode
 from agent.policy import BackOff
-from agent.ports import Advertiser, Bell
+from agent.ports import Advertiser, Bell, Delivery, Observers
 from agent.presence import Presence
 from agent.probes import look_at_gpus
-from agent.pubsub_plan import PLAIN, is_pubsub
+from agent.pubsub_choice import queue_of
+from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
 
 if TYPE_CHECKING:
     from agent.adapters.mqtt import MqttConnection
+from agent.studioml.reading import Keys
+from agent.wire import decode
+from agent.wiring.artifacts import cache_of, images_of
 from agent.wiring.host import (
     build_canary_image,
     free_disk,
@@ -55,6 +63,7 @@ from agent.wiring.host import (
     share_of,
 )
 from agent.wiring.stores import Stores, broker_of
+from agent.wiring.studioml import cards_of, keys_of, observers_of, reading_of
 
 UNTIL_EMPTY_LOOK = 0.5
 # Seconds that one pull from a server may block; one that somebody waits for ends as soon as a lane looks empty.
@@ -172,9 +181,11 @@ class Parts:
             boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
             state_dir=config.state_dir,
             clock=self.clock,
-            queues={queue.name: self._queue(queue) for queue in config.queues},
-            artifacts=self.stores.artifacts,
-            images=self.stores.images,
+            queues=self._queues(),
+            access=self.stores.access,
+            decode=self._decode,
+            observers=self._observers,
+            images=images_of(config, self.stores.access, self.cache, self.presence.profile, self.clock),
             runtime=self.runtime,
             journal=SqliteJournal(config.state_dir / "journal.sqlite"),
             ledger=self.ledger,
@@ -185,6 +196,38 @@ class Parts:
             secret_value=secret_reader(config, os.environ),
             profile=self.presence.profile,
             detaching=threading.Event(),
+            cache=self.cache,
+        )
+
+    @cached_property
+    def cache(self) -> Cache:
+        """What this host keeps for the next job."""
+        return cache_of(self.config, self.profile.storage.total_bytes, self.clock)
+
+    @cached_property
+    def _keys(self) -> Keys:
+        return keys_of(self.config)
+
+    def _decode(self, delivery: Delivery, attempt: int) -> Decoded:
+        """Read a delivery by the keys and rules for its queue."""
+        queue = self.context.queues[delivery.queue]
+        reading = msgspec.structs.replace(
+            reading_of(self.config, self._keys, queue.sender_name or queue.name),
+            now=self.clock.time(),
+            attempt=attempt,
+            gpus=cards_of(self.presence.profile()),
+        )
+        return decode(delivery.body, delivery.attributes, delivery.submitted_at, reading)
+
+    @cached_property
+    def _observers(self) -> Observers:
+        return observers_of(
+            self.stores.access,
+            match_policy(self.config),
+            self.clock,
+            self._host_id(),
+            self._keys,
+            lambda queue: self.context.queues[queue].senders,
         )
 
     def _host_id(self) -> str:
@@ -196,6 +239,46 @@ class Parts:
     def lease_every(self) -> float:
         """Seconds between two renewals of all leases: a third of the shortest one."""
         return min(queue.lease for queue in self.config.queues) / 3
+
+    def _queues(self) -> Queues:
+        configured = [queue for queue in self.config.queues if not is_project(queue.url)]
+        return Queues(
+            {queue.name: self._queue(queue) for queue in configured},
+            {project.name: project.make for project in self._projects},
+        )
+
+    @cached_property
+    def _projects(self) -> tuple[Project, ...]:
+        return tuple(self._project(queue) for queue in self.config.queues if is_project(queue.url))
+
+    def _project(self, queue: Queue) -> Project:
+        self.stores.results(queue)  # one that is missing is told now, and not when something is found
+        return Project(
+            name=queue.name,
+            rules=self.stores.rules(queue),
+            look=self.stores.project(queue).look,
+            make=partial(self._found_queue, queue),
+            wait=self._pubsub_pull,
+        )
+
+    @property
+    def _pubsub_pull(self) -> float:
+        return UNTIL_EMPTY_PULL if self.until_empty else PULL
+
+    def _found_queue(self, queue: Queue, subscription: str) -> QueueParts:
+        parts, results = self.stores.found(queue, subscription), self.stores.results(queue)
+        (source,) = parts.lanes((PLAIN,), queue.lease)
+        return QueueParts(
+            f"{queue.name}:{subscription}",
+            source,
+            results,
+            NotedDeadLetters(results, self.clock),
+            queue.lease,
+            shares_delays=True,
+            keeps_dead=False,
+            senders=parts.senders(),
+            sender_name=queue_of(subscription),
+        )
 
     def _queue(self, queue: Queue) -> QueueParts:
         return self._pubsub_queue(queue) if is_pubsub(queue.url) else self._store_queue(queue)
@@ -210,8 +293,11 @@ class Parts:
             parts.dead_letters(),
             queue.lease,
             pulls=tuple(lane.pull for lane in lanes),
-            pull_wait=UNTIL_EMPTY_PULL if self.until_empty else PULL,
+            pull_wait=self._pubsub_pull,
             shares_delays=True,
+            keeps_dead=has_lanes(queue.url),
+            senders=None if has_lanes(queue.url) else parts.senders(),
+            sender_name=place_of(queue.url).queue,
         )
 
     def _store_queue(self, queue: Queue) -> QueueParts:
@@ -275,6 +361,7 @@ class Parts:
             end_containers=self.runtime.end,
             stop=self.stop,
             mode=load_mode(self.config.state_dir),
+            projects=self._projects,
         )
 
 

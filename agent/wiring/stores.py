@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.adapters.clock import SystemClock
-from agent.adapters.files import FileArtifacts, FileRecords
-from agent.adapters.images import FileImages
+from agent.adapters.files import FileRecords
 from agent.config import Config, Queue
 from agent.config.places import Bucket
-from agent.config.sections import directory_of
 from agent.deadletters import StoreDeadLetters
 from agent.errors import ConfigError, StoreUnavailable
-from agent.model.capabilities import Problem
+from agent.foreign import NoSubmitter, NotedDeadLetters
+from agent.model.capabilities import Capabilities, Problem
 from agent.ports import (
     AdvertSource,
+    ArtifactAccess,
     ArtifactStore,
     Bell,
     DeadLetters,
@@ -29,16 +31,20 @@ from agent.ports import (
     RecordStore,
     Submitter,
 )
-from agent.pubsub_plan import is_pubsub, place_of
+from agent.pubsub_choice import Rules
+from agent.pubsub_plan import Place, is_project, is_pubsub, place_of, project_of, url_of
 from agent.results import Results
 from agent.submitting import StoreSubmitter
-from agent.transfer.router import Router
+from agent.wiring.artifacts import access_of, cache_of, images_of
 
 if TYPE_CHECKING:
     from agent.adapters.mqtt import Broker
     from agent.adapters.pubsub.connection import Connection
+    from agent.adapters.pubsub.project import PubSubProject
     from agent.adapters.pubsub.queue import PubSubQueue
     from agent.adapters.s3 import S3Stores
+
+log = logging.getLogger(__name__)
 
 
 class Stores:
@@ -49,14 +55,20 @@ class Stores:
         self.config = config
         self.found_problem: Callable[[], None] = lambda: None
         self._stopping = stopping
+        self._results: dict[Path | Bucket, Results] = {}
+        self._lock = threading.Lock()
 
     def records(self, queue: Queue) -> RecordStore:
         """Return the records of the queue itself. Raises StoreUnavailable."""
         return self._records(queue.records_root)
 
     def results(self, queue: Queue) -> Results:
-        """Return the results store of the queue. Raises StoreUnavailable."""
-        return Results(self._records(queue.results_root), queue.results_root.as_uri())
+        """Return the results store of the queue, one for all who use it. Raises StoreUnavailable."""
+        root = queue.results_root
+        with self._lock:
+            if root not in self._results:
+                self._results[root] = Results(self._records(root), root.as_uri())
+            return self._results[root]
 
     def result_records(self, queue: Queue) -> RecordStore:
         """Return the bare records of the queue's results store. Raises StoreUnavailable."""
@@ -74,6 +86,9 @@ class Stores:
 
     def test(self) -> None:
         """Find out what the servers promise; those that are away tell it when they are used."""
+        for problem in self._alone():
+            fields = {"event": "results-alone", "reason": problem.message}
+            log.warning("results are kept for this host alone", extra=fields)
         for root in (root for queue in self.config.queues for root in self._roots(queue)):
             if isinstance(root, Bucket):
                 with suppress(StoreUnavailable):
@@ -81,7 +96,12 @@ class Stores:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is known to be wrong with the stores that were used."""
-        return self.s3.problems() if "s3" in vars(self) else ()
+        return (*self._alone(), *(self.s3.problems() if "s3" in vars(self) else ()))
+
+    def _alone(self) -> tuple[Problem, ...]:
+        remedy = "set queues.results to a store that all hosts of the queue reach"
+        said = (self.config.alone(queue) for queue in self.config.queues)
+        return tuple(Problem("results", text, remedy) for text in said if text is not None)
 
     def _roots(self, queue: Queue) -> tuple[Path | Bucket, ...]:
         return (queue.results_root,) if is_pubsub(queue.url) else (queue.records_root, queue.results_root)
@@ -95,16 +115,22 @@ class Stores:
 
     def admin(self, queue: Queue, lanes: Sequence[str]) -> QueueAdmin | None:
         """Return what makes the queue on its server; None where `make` is all that is needed."""
+        if is_project(queue.url):
+            return self.project(queue)
         return self.pubsub(queue).admin(lanes) if is_pubsub(queue.url) else None
 
     def submitter(self, queue: Queue) -> Submitter:
         """Return where jobs of the queue are submitted."""
+        if is_project(queue.url):
+            return NoSubmitter(queue.name, queue.url, url_of(Place(project_of(queue.url), "SUBSCRIPTION", plain=True)))
         if is_pubsub(queue.url):
             return self.pubsub(queue).submitter()
         return StoreSubmitter(self.records(queue), self.results(queue), self.bell(queue))
 
     def dead_letters(self, queue: Queue) -> DeadLetters:
         """Return where messages of the queue go that nobody can run."""
+        if is_project(queue.url):
+            return NotedDeadLetters(self.results(queue), SystemClock())
         if is_pubsub(queue.url):
             return self.pubsub(queue).dead_letters()
         return StoreDeadLetters(self.records(queue), SystemClock())
@@ -115,6 +141,27 @@ class Stores:
 
         place, results = place_of(queue.url), self.results(queue)
         return PubSubQueue(queue.name, place, self._pubsub_connection, results, SystemClock())
+
+    def project(self, queue: Queue) -> PubSubProject:
+        """Return the project whose queues are found."""
+        from agent.adapters.pubsub.project import PubSubProject
+
+        return PubSubProject(project_of(queue.url), self.rules(queue), self._pubsub_connection)
+
+    def rules(self, queue: Queue) -> Rules:
+        """Return which queues of a project are served: none that is configured by its own name."""
+        match, mismatch = (None if each is None else re.compile(each) for each in (queue.match, queue.mismatch))
+        urls = [each.url for each in self.config.queues if is_pubsub(each.url) and not is_project(each.url)]
+        places = [place_of(url) for url in urls]
+        return Rules(match, mismatch, [place for place in places if place.project == project_of(queue.url)])
+
+    def found(self, queue: Queue, subscription: str) -> PubSubQueue:
+        """Return the parts of one queue of a project."""
+        from agent.adapters.pubsub.queue import PubSubQueue
+
+        place, results = Place(project_of(queue.url), subscription, plain=True), self.results(queue)
+        name = f"{queue.name}:{subscription}"
+        return PubSubQueue(name, place, self._pubsub_connection, results, SystemClock())
 
     @cached_property
     def _pubsub_connection(self) -> Connection:
@@ -131,20 +178,20 @@ class Stores:
         return FileRecords.make(root) if embedded else FileRecords(root)
 
     @cached_property
-    def artifacts(self) -> ArtifactStore:
-        """All artifact stores behind one."""
-        roots = [queue.results_root for queue in self.config.queues]
-        prefixes = (*self.config.policy.input_prefixes, *self.config.policy.output_prefixes)
-        local = [root for root in roots if isinstance(root, Path)] + directories(prefixes)
-        buckets = [root.as_uri() for root in roots if isinstance(root, Bucket)]
-        buckets += [prefix for prefix in prefixes if prefix.startswith("s3:")]
-        stores: dict[str, ArtifactStore] = {"file": FileArtifacts(local)}
-        return Router({**stores, "s3": self.s3.artifacts(buckets)} if buckets else stores)
+    def access(self) -> ArtifactAccess:
+        """All artifact stores, by the rights on them."""
+        return access_of(self.config, lambda: self.s3)
 
-    @cached_property
-    def images(self) -> ImageFetcher:
-        """All sources of images behind one."""
-        return FileImages(directories(self.config.policy.image_prefixes))
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """All artifact stores behind one, with the agent's own rights."""
+        return self.access.by(None)
+
+    def images(self, profile: Capabilities) -> ImageFetcher:
+        """Return all sources of images, for a look at them on the host with this profile."""
+        clock = SystemClock()
+        cache = cache_of(self.config, profile.storage.total_bytes, clock)
+        return images_of(self.config, self.access, cache, lambda: profile, clock)
 
     def bell(self, queue: Queue) -> Bell | None:
         """The submitters' bell of the queue, where there is a broker. Raises ConfigError."""
@@ -173,8 +220,3 @@ def advert_source(config: Config) -> AdvertSource:
     from agent.adapters.mqtt import MqttAdvertSource
 
     return MqttAdvertSource(broker)
-
-
-def directories(prefixes: tuple[str, ...]) -> list[Path]:
-    """Return the directories that the file:// prefixes among `prefixes` name."""
-    return [directory_of(prefix) for prefix in prefixes if prefix.startswith("file:")]

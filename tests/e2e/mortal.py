@@ -73,6 +73,17 @@ class Watched:
         return found
 
 
+class Owned:
+    """Artifacts by the agent's own rights, as native jobs need them."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def by(self, access: Any) -> Any:
+        assert access is None
+        return self._own
+
+
 class MortalParts(Parts):
     """The parts of an agent, each watched."""
 
@@ -91,7 +102,8 @@ class MortalParts(Parts):
             for name, queue in made.queues.items()
         }
         parts = {name: Watched(name, getattr(made, name), self.fate) for name in CALLS if hasattr(made, name)}
-        watched: Context = replace(made, queues=queues, **parts)
+        own = parts.pop("artifacts")
+        watched: Context = replace(made, queues=queues, access=Owned(own), **parts)
         return watched
 
 

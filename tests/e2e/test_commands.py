@@ -218,7 +218,7 @@ def test_decode_shows_what_becomes_of_a_message(site: Site, tmp_path: Path) -> N
     assert site.call("decode", str(message)).startswith("run: a native job\n")
     answer = parsed(site, "decode", "--json", "--queue", "work", str(message))
     assert (answer["disposition"], answer["form"], answer["job"]["name"]) == ("run", "native", "seen")
-    broken = site.run("decode", "-", "--json", input="{}")
+    broken = site.run("decode", "-", "--json", "--queue", "work", input="{}")
     assert broken.returncode == 1
     assert json.loads(broken.stdout)["disposition"] == "dead-letter"
     unknown = site.run("decode", "--queue", "wrok", str(message))

@@ -292,6 +292,61 @@ def test_a_queue_is_found_by_name_or_the_nearest_one_named(tmp_path: Path) -> No
         config.queue("lap")
 
 
+STUDIO = '[[queues]]\nname = "studio"\nurl = "pubsub://lab-1/*"\n'
+
+
+@pytest.mark.parametrize("url", ["pubsub://lab-1/*", "pubsub://lab-1/exp_sub?plain"])
+def test_a_queue_of_clients_may_do_without_a_results_store(tmp_path: Path, url: str) -> None:
+    loaded = _load(tmp_path, f'agent.state_dir = "/data"\n{STUDIO}'.replace("pubsub://lab-1/*", url))
+    (queue,) = loaded.config.queues
+    assert queue.results_root == Path("/data/results/studio")
+    assert loaded.origins["queues[0].results"] == "default"
+    assert loaded.config.alone(queue) == (
+        "/data/results/studio is on this host alone: no other one sees the attempts and commits of queue studio"
+    )
+
+
+@pytest.mark.parametrize("results", ["/srv/results", "s3://bucket/results", "file:///database/results"])
+def test_results_that_others_reach_are_nothing_to_warn_of(tmp_path: Path, results: str) -> None:
+    loaded = _load(tmp_path, f'agent.state_dir = "/data"\n{STUDIO}results = "{results}"')
+    assert loaded.config.alone(loaded.config.queues[0]) is None
+
+
+def test_a_queue_for_this_host_alone_is_nothing_to_warn_of(tmp_path: Path) -> None:
+    config = _load(tmp_path).config
+    assert config.alone(config.queues[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            STUDIO + "match = '('",
+            'DIR/config.toml:4: queues[0].match = "(" (a regular expression; this one is none: missing )',
+        ),
+        (STUDIO + "\nmismatch = '*'", 'DIR/config.toml:5: queues[0].mismatch = "*" (a regular expression; this'),
+        (STUDIO + "match = 'a{99999999999999999999}'", 'DIR/config.toml:4: queues[0].match = "a{'),
+        (STUDIO + "match = 7", "DIR/config.toml:4: queues[0].match = 7: Expected str | null"),
+        (LAB + "match = 'a'", 'DIR/config.toml:4: queues[0].match = "a" (only with the url of a project'),
+        (
+            STUDIO.replace("/*", "/exp?plain") + "mismatch = 'a'",
+            'DIR/config.toml:4: queues[0].mismatch = "a" (only with the url of a project',
+        ),
+        (STUDIO.replace("/*", "/*?plain"), 'DIR/config.toml:3: queues[0].url = "pubsub://lab-1/*?plain": "pubsub'),
+        (STUDIO.replace("lab-1", "L"), 'DIR/config.toml:3: queues[0].url = "pubsub://L/*": "L" is no project id'),
+        (STUDIO.replace("/*", "/jobs"), "DIR/config.toml:1: queues[0].results is not set (a queue with lanes needs"),
+        (STUDIO + "results = 'kafka://x'", 'DIR/config.toml:4: queues[0].results = "kafka://x": scheme "kafka"'),
+        (STUDIO + "lease = '5s'", "DIR/config.toml:4: queues[0].lease = 5.0 (10 to 600 seconds"),
+        (
+            STUDIO + STUDIO.replace('"studio"', '"again"'),
+            'DIR/config.toml:6: queues[1].url = "pubsub://lab-1/*" (another queue has this url)',
+        ),
+    ],
+)
+def test_an_error_about_a_project_names_what_would_be_right(tmp_path: Path, text: str, message: str) -> None:
+    assert _error(tmp_path, text).startswith(message)
+
+
 # --- the default file and the reference -------------------------------------------------------------------
 
 
@@ -311,12 +366,13 @@ def _written_keys(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
         here = schema.join(path, key)
-        if here in ("labels", "policy.secrets"):
+        if here in ("labels", "policy.secrets", "studioml.environment"):
             found[here] = None
         elif isinstance(value, dict):
             found.update(_written_keys(value, here))
         elif here == "queues":
-            found.update(_written_keys(value[0], here))
+            for queue in value:
+                found.update(_written_keys(queue, here))
         else:
             found[here] = value
     return found

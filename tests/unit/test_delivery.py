@@ -134,7 +134,7 @@ class CopyDown:
     def __init__(self, made: World, error: EdgeAgentError | None = None) -> None:
         self._made, self._whole = made, made.context.artifacts
         self._error = error or StoreUnavailable("no copying today")
-        made.change(artifacts=self)
+        made.change_part("artifacts", self)
 
     def __getattr__(self, method: str) -> object:
         return getattr(self._whole, method)
@@ -143,7 +143,7 @@ class CopyDown:
         raise self._error
 
     def mend(self) -> None:
-        self._made.change(artifacts=self._whole)
+        self._made.change_part("artifacts", self._whole)
 
 
 # --- who has the result ---

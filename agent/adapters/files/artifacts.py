@@ -41,14 +41,14 @@ class FileArtifacts:
         self._roots = tuple(roots)
 
     def stat(self, uri: str) -> ArtifactInfo | None:
-        """Return the size of the file, or None when there is no such regular file."""
+        """Return size and version of the file, or None when there is no such regular file."""
         path = self._path(uri)
         with translated(path):
             located = self._locate(uri, path)
             if located is None:
                 return None
             try:
-                return ArtifactInfo(os.fstat(located).st_size)
+                return _info(os.fstat(located))
             finally:
                 os.close(located)
 
@@ -159,6 +159,10 @@ class FileArtifacts:
                 os.close(parent)
                 raise
         return parent
+
+
+def _info(found: os.stat_result) -> ArtifactInfo:
+    return ArtifactInfo(found.st_size, f"{found.st_dev}-{found.st_ino}-{found.st_mtime_ns}")
 
 
 def path_of(uri: str) -> Path:

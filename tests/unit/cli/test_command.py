@@ -200,14 +200,15 @@ def test_config_show_prints_every_key_with_value_and_origin(config_file: Path) -
 # --- decode -----------------------------------------------------------------------------------------------
 
 
-def test_decode_shows_the_job_of_a_message(config_file: Path) -> None:
+def test_decode_shows_the_job_of_a_message_with_secrets_masked(config_file: Path) -> None:
     done = _run("decode", "-", "--json", stdin=JOB)
     assert done.returncode == 0
+    job = json.loads(JOB)
     assert json.loads(done.stdout) == {
         "disposition": "run",
         "reason": None,
         "form": "native",
-        "job": json.loads(JOB),
+        "job": {**job, "env": {**job["env"], "TOKEN": "***"}},
     }
 
 
@@ -220,12 +221,27 @@ def test_decode_for_people_masks_secrets(tmp_path: Path) -> None:
 
 
 def test_decode_of_a_broken_message_says_why_and_exits_with_1() -> None:
+    done = _run("decode", "-", stdin=b'{"api": "edge-agent/v1"}')
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"dead-letter: ")
     done = _run("decode", "-", stdin=b"{}")
     assert done.returncode == 1
-    assert done.stdout.startswith(b'dead-letter: no "api" key: not a native job')
+    assert done.stdout.startswith(b'drop: no "api" key: not a native job')
     done = _run("decode", "-", "--json", stdin=b"\xff")
     assert done.returncode == 1
-    assert json.loads(done.stdout)["disposition"] == "dead-letter"
+    assert json.loads(done.stdout)["disposition"] == "drop"
+
+
+def test_decode_says_whether_the_queue_keeps_what_nobody_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    plain = '[[queues]]\nname = "plain"\nurl = "pubsub://lab-1/exp_sub?plain"\n'
+    lanes = '[[queues]]\nname = "lanes"\nurl = "pubsub://lab-1/jobs"\nresults = "/srv/results"\n'
+    file.write_text(plain + lanes)
+    arguments = ("--config", str(file), "decode", "-", "--queue")
+    for queue, word in {"plain": b"drop: ", "lanes": b"dead-letter: "}.items():
+        assert _run(*arguments, queue, stdin=b"{}").stdout.startswith(word)
+    broken = b'{"experiment": {"key": "a"}}'
+    assert _run(*arguments, "lanes", stdin=broken).stdout.startswith(b"drop: ")
 
 
 def test_decode_for_a_queue_needs_that_queue(config_file: Path) -> None:
