@@ -18,7 +18,7 @@ from agent.config.places import Bucket
 from agent.config.sources import units
 from agent.errors import ConfigError
 from agent.model.units import show_duration, show_size
-from agent.pubsub_plan import is_pubsub
+from agent.pubsub_plan import has_lanes, is_pubsub
 from agent.redact import MASK, mask_data, mask_text
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -89,6 +89,7 @@ def warnings(config: Config) -> Iterator[str]:
         alone = config.alone(queue)
         if alone is not None:
             yield f"queues[{index}].results: {alone}"
+    yield from _without_artifacts(config)
     if config.runtime.path is not None and not os.access(config.runtime.path, os.X_OK):
         yield f'runtime.path = "{config.runtime.path}" is no program that this user may run'
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -100,6 +101,14 @@ def warnings(config: Config) -> Iterator[str]:
             yield f'policy.secrets.{name}: the file "{secret.file}" cannot be read by this user'
         if secret.env is not None and secret.env not in os.environ:
             yield f'policy.secrets.{name}: the variable "{secret.env}" is not set here'
+
+
+def _without_artifacts(config: Config) -> Iterator[str]:
+    """Clients name servers of their own: who comes from StudioML has no line for them in his configuration yet."""
+    theirs = [queue.name for queue in config.queues if is_pubsub(queue.url) and not has_lanes(queue.url)]
+    if theirs and not config.policy.brought_prefixes:
+        queues = ", ".join(theirs)
+        yield f"policy.brought_prefixes is empty: artifacts that StudioML clients name are refused on {queues}"
 
 
 def _unwritable(key: str, directory: Path | Bucket) -> Iterator[str]:

@@ -18,7 +18,8 @@ from agent.process import run
 from tests.e2e.keyring import Keyring
 from tests.e2e.site import Site
 from tests.e2e.studio import PROJECT, StudioClient, archive
-from tests.servers import Emulator, Minio
+from tests.oci import Repository, layer_of
+from tests.servers import Emulator, Minio, Registry
 from tests.waiting import wait_until
 
 NUMBERS = count()
@@ -79,10 +80,9 @@ def files(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture(scope="session")
-def studio_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small image whose python3 is the shell, and whose runscript says so."""
-    folder = tmp_path_factory.mktemp("studio-image")
-    tree, target = folder / "root", folder / "studio.sif"
+def studio_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small root file system whose python3 is the shell, and whose runscript says so."""
+    tree = tmp_path_factory.mktemp("studio-image") / "root"
     make_root(tree)
     python = tree / "bin/python3"
     python.write_text('#!/bin/sh\nexec sh "$@"\n')
@@ -92,7 +92,14 @@ def studio_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runscript.write_text("#!/bin/sh\necho runscript in $PWD\necho made > ../modeldir/weights\n")
     runscript.chmod(0o755)
     (tree / "singularity").symlink_to(".singularity.d/runscript")
-    done = run(["apptainer", "build", str(target), str(tree)], 120.0)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def studio_image(studio_tree: Path) -> Path:
+    """An image of it."""
+    target = studio_tree.with_name("studio.sif")
+    done = run(["apptainer", "build", str(target), str(studio_tree)], 120.0)
     assert done.status == 0, done.err
     return target
 
@@ -205,6 +212,20 @@ def test_an_experiment_runs_in_an_image_of_a_web_server(
     assert "steps 3\n" in studio.log("web")
 
 
+def test_an_experiment_runs_in_an_image_of_a_registry(
+    studio: StudioClient, new_host: Callable[..., Site], studio_tree: Path, registry: Registry
+) -> None:
+    site = new_host(policy=f'image_prefixes = ["docker://{registry.host}/lab/"]')
+    arch = json.loads(site.call("probe", "--json"))["cpu"]["arch"]
+    Repository(registry.url, "lab/studio").push("1.0", layer_of(studio_tree), arch)
+    url = f"dockerhub://{registry.host}/lab/studio:1.0"
+    image = {"_singularity": {"mutable": False, "unpack": False, "qualified": url}}
+    studio.submit(studio.experiment("pulled", {"train.py": SCRIPT}, "train.py", artifacts=image))
+    site.until_empty()
+    assert "steps 3\n" in studio.log("pulled")
+    assert site.leftovers() == []
+
+
 def test_an_image_that_is_not_there_fails_the_experiment(studio: StudioClient, new_host: Callable[..., Site]) -> None:
     site = new_host()
     image = {"_singularity": studio.artifact("blobstore/nothing.tar", mutable=False)}
@@ -247,6 +268,48 @@ def test_a_client_that_stops_its_experiment_gets_what_there_is_by_then(
     assert "never" not in studio.log("stopped")
     assert studio.members("stopped", "modeldir") == {"weights": b"half\n"}
     assert studio.left() == 0
+
+
+def test_a_status_artifact_that_says_stopped_ends_the_experiment(
+    studio: StudioClient, new_host: Callable[..., Site], boxed: Callable[..., dict[str, Any]]
+) -> None:
+    site = new_host()
+    status = {"_status": studio.artifact("experiments/asked/_status.tar", mutable=True)}
+    studio.submit(boxed("asked", RUNS_ON, artifacts=status))
+    with site.agent():
+        wait_until(lambda: studio.record("asked")["status"] == "running", 30, "it runs")
+        text = json.dumps({"key": "asked", "status": "STOPPED"})
+        studio.put("experiments/asked/_status.tar", archive({"status.json": text}))
+        wait_until(lambda: studio.record("asked")["status"] == "finished", 40, "it is over")
+    assert studio.members("asked", "modeldir") == {"weights": b"half\n"}
+
+
+@pytest.mark.parametrize("place", ["in an image", "in an environment"])
+def test_no_shell_reads_variables_arguments_or_names(
+    studio: StudioClient,
+    new_host: Callable[..., Site],
+    boxed: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    place: str,
+) -> None:
+    mark = tmp_path / "evaluated"
+    evil = f"$(touch {mark}) `touch {mark}`; \"'\\ $HOME ${{PATH}}\ttail"
+    name = "a b'c\"d$(id).py"
+    if place == "in an image":
+        site, script = new_host(), 'printf \'%s|\' "$EVIL" "$1"; : > \'../modeldir/x y"z\''
+        message = boxed("evil", "true", args=[evil], config={"env": {"EVIL": evil}})
+        studio.put("blobstore/evil-workspace.tar", archive({name: script}))
+    else:
+        site = new_host(studioml="trusted = true")
+        script = 'import os, sys; print(os.environ["EVIL"], sys.argv[1], sep="|", end="|")\n'
+        script += "open('../modeldir/x y\"z', 'w').close()"
+        message = studio.experiment("evil", {name: script}, name, args=[evil], config={"env": {"EVIL": evil}})
+    message["experiment"]["filename"] = name
+    studio.submit(message)
+    site.until_empty()
+    assert studio.log("evil") == f"{evil}|{evil}|"
+    assert not mark.exists()
+    assert set(studio.members("evil", "modeldir")) == {'x y"z'}
 
 
 def test_mutable_artifacts_are_saved_while_it_runs(

@@ -20,6 +20,7 @@ from agent.cli.help import read_pages
 from agent.model.records import Outcome
 from agent.model.verdict import Reason, Standing
 from agent.probes.reasons import REMEDIES
+from click.testing import CliRunner
 
 TOP = Path(__file__).parents[2]
 PAGES = read_pages() | {name: (TOP / f"{name}.md").read_text() for name in ("README", "CONTRIBUTING", "CHANGELOG")}
@@ -142,3 +143,12 @@ def test_every_event_that_operators_are_told_of_is_logged_somewhere() -> None:
 def test_every_page_has_a_title_and_says_its_topic_first() -> None:
     for topic, text in read_pages().items():
         assert re.match(rf"# {topic}: \w", text, re.IGNORECASE), topic
+
+
+def test_the_message_on_the_page_about_studioml_becomes_what_is_shown_there(tmp_path: Path) -> None:
+    page = PAGES["studioml"]
+    message, shown = page.partition("$ cat message.json\n")[2].split("    $ edge-agent decode message.json\n")
+    file = tmp_path / "message.json"
+    file.write_text(message)
+    wanted = [line[4:] for line in takewhile(lambda line: line.startswith("    "), shown.splitlines())]
+    assert CliRunner().invoke(cli, ["decode", str(file)]).output.splitlines() == wanted

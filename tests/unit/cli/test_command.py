@@ -197,6 +197,16 @@ def test_config_show_prints_every_key_with_value_and_origin(config_file: Path) -
     assert lines["agent.id"] == ["-", "default"]
 
 
+def test_config_check_says_what_experiments_of_studioml_clients_will_lack(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    queue = '[[queues]]\nname = "exp"\nurl = "pubsub://lab-1/exp_sub?plain"\nresults = "s3://lab/results"\n'
+    file.write_text(queue)
+    lines = _run("--config", str(file), "--state-dir", str(tmp_path), "config", "check").stderr.decode().splitlines()
+    assert [line.split(":")[2].split()[0] for line in lines] == ["policy.brought_prefixes"]
+    file.write_text(f'{queue}[policy]\nbrought_prefixes = ["s3+http://minio/"]\n')
+    assert _run("--config", str(file), "--state-dir", str(tmp_path), "config", "check").stderr == b""
+
+
 # --- decode -----------------------------------------------------------------------------------------------
 
 
