@@ -143,6 +143,7 @@ class Attempt(msgspec.Struct, frozen=True):
             claimed_at=self.claimed_at,
             arch=self.arch,
             emulated=self.emulated,
+            name=self.table.get("name"),
             state=self.state.value,
             started_at=self.started_at,
             ended_at=ending.ended_at if ending else None,

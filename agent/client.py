@@ -140,7 +140,8 @@ class Client:
         letter = None if commit else self._dead_letters.find(sid)
         buried = letter.reason if letter else None
         known_since = letter.at if letter else attempts[0].claimed_at if attempts else None
-        submission = self._results.submission(sid) or self._dropped_in(sid, known_since)
+        name = next((record.name for record in attempts if record.name), sid)
+        submission = self._results.submission(sid) or self._dropped_in(sid, name, known_since)
         if submission is None:
             raise NotFound(f'queue "{self.queue}" knows no job "{sid}"; `edge-agent jobs` lists them')
         return job_view(submission, attempts, commit, buried, () if commit else self._results.refusals(sid))
@@ -155,12 +156,12 @@ class Client:
             return decode_native(body, {})
         raise NotFound(f'queue "{self.queue}" has no job "{sid}" to read')
 
-    def _dropped_in(self, sid: str, known_since: float | None) -> Submission | None:
-        """A job file that somebody put into the queue's directory by hand has no submission record."""
+    def _dropped_in(self, sid: str, name: str, known_since: float | None) -> Submission | None:
+        """A job that somebody put into the queue by hand, or by another client, has no submission record."""
         waiting = self._seen(sid)
         if waiting is not None:
-            return Submission(sid, {"name": sid}, self.queue, waiting.lane, time.time() - waiting.age)
-        return None if known_since is None else Submission(sid, {"name": sid}, self.queue, "-", known_since)
+            return Submission(sid, {"name": name}, self.queue, waiting.lane, time.time() - waiting.age)
+        return None if known_since is None else Submission(sid, {"name": name}, self.queue, "-", known_since)
 
     def _seen(self, sid: str) -> Queued | None:
         return next((each for each in self._submitter.waiting() if each.sid == sid), None)

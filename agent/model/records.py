@@ -81,7 +81,8 @@ class Submission(Record, frozen=True):
 class AttemptRecord(Record, frozen=True):
     """One attempt. outcome is None while it may be running; checkpoint is the newest complete one it saved.
 
-    token tells two claimants of the same number apart; arch is the architecture of the image that runs.
+    token tells two claimants of the same number apart; arch is the architecture of the image that runs; name is the
+    job's, for jobs that nobody submitted with a record of their own.
     """
 
     sid: str
@@ -99,6 +100,7 @@ class AttemptRecord(Record, frozen=True):
     checkpoint: Artifact | None = None
     arch: str | None = None
     emulated: bool = False
+    name: str | None = None
 
 
 class Commit(Record, frozen=True):

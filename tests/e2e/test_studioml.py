@@ -147,6 +147,7 @@ def test_an_experiment_runs_in_an_environment_with_what_it_asks_for(
     assert (record["status"], record["owner"]) == ("finished", "guest")
     assert record["time_started"] <= record["time_finished"]
     assert studio.left() == 0
+    assert site.view(sid_of(site))["name"] == "first"
     assert site.state_of(sid_of(site)) == "succeeded"
     assert site.leftovers() == []
 

@@ -141,6 +141,14 @@ def test_all_jobs_are_listed_also_those_dropped_by_hand(made: World, client: Cli
     assert client.job(dropped).image == IMAGE
 
 
+def test_a_dropped_job_has_its_name_as_soon_as_a_host_has_read_it(made: World, client: Client) -> None:
+    body = {"api": "edge-agent/v1", "image": IMAGE, "command": ["true"], "name": "by-hand"}
+    sid = made.submit_raw(msgspec.json.encode(body))
+    assert client.find(sid).name == sid
+    made.run_one()
+    assert client.find(sid).name == "by-hand"
+
+
 def test_a_dropped_file_that_is_no_job_is_told(made: World, client: Client) -> None:
     sid = made.submit_raw(b"no job")
     with pytest.raises(JobError):
