@@ -22,6 +22,8 @@ from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of,
 GIB = 1024**3
 MIB = 1024**2
 ACCELERATORS = ("none", "nvidia", "jetson")
+LEASE = 120.0
+LEASE_OF_CLIENTS = 240.0  # experiments of StudioML clients run for days, and a second run of one costs as much
 LOOK_WITH_BELL = 30.0
 LOOK_AT_S3 = 5.0
 LOOK_AT_DIRECTORY = 2.0
@@ -73,8 +75,15 @@ class Queue(Section, frozen=True):
     mismatch: str | None = None
     results: str | None = None
     lanes: tuple[str, ...] = ()
-    lease: PositiveSeconds = 120.0
+    lease: PositiveSeconds | None = None
     look_every: PositiveSeconds | None = None
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which a job stays with a host that does not answer any more."""
+        if self.lease is not None:
+            return self.lease
+        return LEASE_OF_CLIENTS if is_pubsub(self.url) and not has_lanes(self.url) else LEASE
 
     @property
     def records_root(self) -> Path | Bucket:
@@ -363,7 +372,7 @@ def _check_pubsub_queue(key: str, queue: Queue, taken: set[str]) -> None:
         hint = 'a queue with lanes needs a results store that all hosts reach, such as results = "file:///srv/results"'
         raise InvalidInput(f"{key}.results is not set", hint=hint)
     _check_root(f"{key}.results", queue.results)
-    if not 10 <= queue.lease <= 600:
+    if not 10 <= queue.held_for <= 600:
         raise _wrong(f"{key}.lease", queue.lease, "10 to 600 seconds: what Pub/Sub can do")
 
 

@@ -238,7 +238,7 @@ class Parts:
     @property
     def lease_every(self) -> float:
         """Seconds between two renewals of all leases: a third of the shortest one."""
-        return min(queue.lease for queue in self.config.queues) / 3
+        return min(queue.held_for for queue in self.config.queues) / 3
 
     def _queues(self) -> Queues:
         configured = [queue for queue in self.config.queues if not is_project(queue.url)]
@@ -267,13 +267,13 @@ class Parts:
 
     def _found_queue(self, queue: Queue, subscription: str) -> QueueParts:
         parts, results = self.stores.found(queue, subscription), self.stores.results(queue)
-        (source,) = parts.lanes((PLAIN,), queue.lease)
+        (source,) = parts.lanes((PLAIN,), queue.held_for)
         return QueueParts(
             f"{queue.name}:{subscription}",
             source,
             results,
             NotedDeadLetters(results, self.clock),
-            queue.lease,
+            queue.held_for,
             shares_delays=True,
             keeps_dead=False,
             senders=parts.senders(),
@@ -285,13 +285,13 @@ class Parts:
 
     def _pubsub_queue(self, queue: Queue) -> QueueParts:
         parts = self.stores.pubsub(queue)
-        lanes = parts.lanes(queue.lanes or (*self.lanes, PLAIN), queue.lease)
+        lanes = parts.lanes(queue.lanes or (*self.lanes, PLAIN), queue.held_for)
         return QueueParts(
             queue.name,
             lanes[0],
             self.stores.results(queue),
             parts.dead_letters(),
-            queue.lease,
+            queue.held_for,
             pulls=tuple(lane.pull for lane in lanes),
             pull_wait=self._pubsub_pull,
             shares_delays=True,
@@ -307,13 +307,13 @@ class Parts:
             records,
             results,
             queue.lanes or self.lanes,
-            lease=queue.lease,
+            lease=queue.held_for,
             look_every=self._look_every(queue),
             clock=self.clock,
             stopping=self.stop,
             bell=self._bell(queue),
         )
-        return QueueParts(queue.name, source, results, StoreDeadLetters(records, self.clock), queue.lease)
+        return QueueParts(queue.name, source, results, StoreDeadLetters(records, self.clock), queue.held_for)
 
     def _build_canary_image(self, target: Path) -> None:
         build_canary_image(self.config, target)

@@ -362,6 +362,14 @@ def _uncommented() -> str:
     return re.sub(r"(?m)^#(?=\S)", "", DEFAULT_FILE.read_text())
 
 
+def test_a_lease_is_longer_where_a_second_run_costs_more(tmp_path: Path) -> None:
+    urls = {"/q": 120.0, "pubsub://lab-1/jobs": 120.0, "pubsub://lab-1/exp_sub?plain": 240.0, "pubsub://lab-1/*": 240.0}
+    for url, seconds in urls.items():
+        queue = f'[[queues]]\nname = "a"\nurl = "{url}"\nresults = "/srv/results"\n'
+        assert _load(tmp_path, queue).config.queues[0].held_for == seconds
+        assert _load(tmp_path, f'{queue}lease = "30s"\n').config.queues[0].held_for == 30.0
+
+
 def _written_keys(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
