@@ -136,22 +136,7 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded,
         return None  # claimed by somebody else since it was pulled
     if standing.next_n != 1:
         decoded = context.decode(delivery, standing.next_n)
-    job = decoded.job
-    attempt = Attempt(
-        sid=delivery.sid,
-        n=standing.next_n,
-        token=context.token(),
-        host=context.host_id,
-        queue=queue.name,
-        handle=delivery.handle,
-        boot_id=context.boot_id,
-        claimed_at=context.clock.time(),
-        table=plain(job),
-        arch=verdict.arch or "",
-        emulated=verdict.emulated,
-        reserved=need(job),
-        cargo=decoded.cargo,
-    )
+    attempt = _attempt(context, queue, delivery, decoded, verdict, standing.next_n)
     if not context.ledger.reserve(attempt.id, attempt.reserved):
         return None
     try:
@@ -164,8 +149,26 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded,
         _unclaim(context, attempt)
         return None
     context.leases.hold(queue.source, queue.results, Lease(attempt.sid, attempt.handle, attempt.n, attempt.token))
-    log.info("job claimed", extra={"event": "job-claimed", "attempt": attempt.id, "job": job.name})
+    log.info("job claimed", extra={"event": "job-claimed", "attempt": attempt.id, "job": decoded.job.name})
     return attempt
+
+
+def _attempt(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, verdict: Verdict, n: int) -> Attempt:
+    return Attempt(
+        sid=delivery.sid,
+        n=n,
+        token=context.token(),
+        host=context.host_id,
+        queue=queue.name,
+        handle=delivery.handle,
+        boot_id=context.boot_id,
+        claimed_at=context.clock.time(),
+        table=plain(decoded.job),
+        arch=verdict.arch or "",
+        emulated=verdict.emulated,
+        reserved=need(decoded.job),
+        cargo=decoded.cargo,
+    )
 
 
 def _unclaim(context: Context, attempt: Attempt) -> None:
