@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
+_SIF = "application/vnd.sylabs.sif.layer.v1.sif"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -61,6 +62,15 @@ class Repository:
             "mediaType": MANIFEST,
             "config": {"mediaType": _CONFIG, **self._blob(body)},
             "layers": [{"mediaType": _LAYER, **self._blob(layer)}],
+        }
+        return self._manifest(tag, MANIFEST, manifest)
+
+    def push_sif(self, tag: str, content: bytes, layers: int = 1) -> Pushed:
+        """Push a SIF file as `apptainer push` does, `layers` times in the same manifest."""
+        manifest = {
+            "schemaVersion": 2,
+            "config": {"mediaType": "application/vnd.sylabs.sif.config.v1+json", **self._blob(b"{}")},
+            "layers": [{"mediaType": _SIF, **self._blob(content)}] * layers,
         }
         return self._manifest(tag, MANIFEST, manifest)
 

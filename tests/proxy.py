@@ -22,6 +22,8 @@ class Proxy:
         self._pairs: set[_Pair] = set()
         self._silent = False
         self._delay = 0.0
+        self._drop_at: int | None = None
+        self.answered = 0  # bytes that have come back from the target
         self._closed = threading.Event()
         self._listener: socket.socket | None = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -71,6 +73,11 @@ class Proxy:
         for pair in pairs:
             pair.break_off()
 
+    def drop_after(self, size: int) -> None:
+        """Break the connection on which so many more bytes have come back, once."""
+        with self._lock:
+            self._drop_at = self.answered + size
+
     @property
     def connections(self) -> int:
         """How many connections are open."""
@@ -106,21 +113,32 @@ class Proxy:
             cut = self._listener is None
         if cut:
             pair.break_off()
-        for source, target in ((client, server), (server, client)):
-            threading.Thread(target=self._pump, args=(pair, source, target), name="proxy", daemon=True).start()
+        for source, target, back in ((client, server, False), (server, client, True)):
+            threading.Thread(target=self._pump, args=(pair, source, target, back), name="proxy", daemon=True).start()
 
-    def _pump(self, pair: _Pair, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, pair: _Pair, source: socket.socket, target: socket.socket, back: bool) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
                 if self._delay:
                     self._closed.wait(self._delay)
                 if not pair.dead.is_set():
                     target.sendall(data)
+                if back and self._is_enough(len(data)):
+                    break
         # On a dead connection nobody hears that the other side has gone.
         if not pair.dead.is_set():
             pair.break_off()
             with self._lock:
                 self._pairs.discard(pair)
+
+    def _is_enough(self, size: int) -> bool:
+        """Count what came back; say whether the connection is to break now."""
+        with self._lock:
+            self.answered += size
+            if self._drop_at is None or self.answered < self._drop_at:
+                return False
+            self._drop_at = None
+            return True
 
 
 class _Pair:

@@ -16,12 +16,13 @@ _SLOTS = 48
 
 
 class Part(NamedTuple):
-    """One partition."""
+    """One partition, or an object of another type."""
 
     arch: str = "amd64"
     kind: int = PRIMARY_SYSTEM
     file_system: int = SQUASHFS
     content: bytes = b"hsqs" + bytes(60)
+    type: int = PARTITION_TYPE
 
 
 def sif_bytes(*parts: Part, header_arch: str | None = None) -> bytes:
@@ -54,7 +55,7 @@ def _table(parts: Sequence[Part], data_at: int) -> bytes:
     for number, part in enumerate(parts, 1):
         extra = PARTITION.pack(part.file_system, part.kind, _code(part.arch))
         sizes = (offset, len(part.content), len(part.content), 0, 0, 0, 0)
-        table += DESCRIPTOR.pack(PARTITION_TYPE, True, number, 0xF0000001, 0, *sizes, b"squash", extra)
+        table += DESCRIPTOR.pack(part.type, True, number, 0xF0000001, 0, *sizes, b"squash", extra)
         offset += len(part.content)
     return table.ljust(_SLOTS * DESCRIPTOR.size, b"\0")
 

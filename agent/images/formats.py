@@ -11,7 +11,7 @@ import os
 from typing import BinaryIO
 
 from agent.errors import InvalidInput
-from agent.images.sif import MAGIC, SifFacts, read_sif
+from agent.images.sif import MAGIC, STRICT, Rules, SifFacts, read_sif
 
 HEAD = 1024**2  # bytes of an image that are enough for its facts
 BARE_ARCH = "amd64"
@@ -28,7 +28,7 @@ def is_image(start: bytes) -> bool:
     return start[_SIF_AT:].startswith(MAGIC) or _bare_size(start[:_START]) is not None
 
 
-def read_image(stream: BinaryIO, size: int | None = None) -> SifFacts:
+def read_image(stream: BinaryIO, size: int | None = None, rules: Rules = STRICT) -> SifFacts:
     """Return the facts of the image in `stream` (seekable), reading its beginning only.
 
     size: of the whole image in bytes, where `stream` is only its first HEAD bytes. Raises InvalidInput when this is
@@ -38,7 +38,7 @@ def read_image(stream: BinaryIO, size: int | None = None) -> SifFacts:
     start = stream.read(_START)
     needed = None if start[_SIF_AT:].startswith(MAGIC) else _bare_size(start)
     if needed is None:
-        return read_sif(stream, size)
+        return read_sif(stream, size, rules)
     size = stream.seek(0, os.SEEK_END) if size is None else size
     if size < needed:
         raise InvalidInput(f"a truncated image: {size} bytes, its file system has {needed}")

@@ -30,6 +30,7 @@ from agent.cache import Cache
 from agent.errors import (
     ArtifactMismatch,
     ArtifactMissing,
+    HostFault,
     JobFault,
     RuntimeUnavailable,
     StoreUnavailable,
@@ -105,16 +106,59 @@ def test_a_changed_image_is_checked_again(path: Path) -> None:
         images.fetch(Image(path.as_uri(), digest))
 
 
-def test_an_unchanged_image_is_read_once(path: Path) -> None:
-    images = FileImages()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    images.fetch(Image(path.as_uri(), digest))
-    before = path.stat()
-    with path.open("r+b") as file:  # other bytes behind the same identity: only reading again would notice
+def pinned(path: Path) -> Image:
+    return Image(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_an_image_that_is_not_checked_runs_where_it_lies(path: Path, cache: Cache) -> None:
+    assert FileImages([], cache).fetch(Image(path.as_uri())) == path
+
+
+def test_what_was_checked_stays_as_it_was_whatever_becomes_of_the_file(path: Path, cache: Cache) -> None:
+    image, content = pinned(path), path.read_bytes()
+    got = FileImages([], cache).fetch(image)
+    with path.open("r+b") as file:  # in place, as whoever may write the file can at any time
+        file.write(bytes(len(content)))
+    assert got.read_bytes() == content
+    write_sif(path.with_name("other"), Part("386")).replace(path)
+    assert got.read_bytes() == content
+    assert got.stat().st_mode & 0o222 == 0
+
+
+def test_a_checked_image_is_copied_once_for_each_version_of_the_file(path: Path, cache: Cache, tmp_path: Path) -> None:
+    images, image = FileImages([], cache), pinned(path)
+    first = images.fetch(image)
+    assert images.fetch(image) == first
+    assert FileImages([], cache, copied=True).fetch(image) == first
+    assert cached(tmp_path) == [first]
+    os.utime(path, (1, 1))
+    assert images.fetch(image) != first
+
+
+def test_a_change_that_hides_behind_the_old_time_is_found(path: Path, cache: Cache) -> None:
+    images, image, before = FileImages([], cache), pinned(path), path.stat()
+    images.fetch(image)
+    with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert images.fetch(Image(path.as_uri(), digest)) == path
+    with pytest.raises(ArtifactMismatch, match="its SHA-256 is"):
+        images.fetch(image)
+
+
+def test_a_mismatch_leaves_nothing_in_the_cache(path: Path, cache: Cache, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactMismatch, match="its SHA-256 is"):
+        FileImages([], cache).fetch(Image(path.as_uri(), "0" * 64))
+    assert cached(tmp_path) == []
+
+
+def test_a_checked_image_that_the_cache_has_no_room_for_is_told_before(path: Path, tmp_path: Path) -> None:
+    images, image = FileImages([], Cache(tmp_path / "cache", lambda: 9000, lambda: (), FakeClock())), pinned(path)
+    facts = images.facts(image)
+    assert facts is not None
+    assert "more than [cache] size, 9000" in (facts.problem or "")
+    with pytest.raises(HostFault, match=r"more than \[cache\] size, 9000"):
+        images.fetch(image)
 
 
 def test_other_files_are_images_with_a_problem(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from agent.adapters.images.registry import Platform, Registries
+from agent.adapters.images.registry import Platform, Registries, SifLayer
 from agent.errors import JobFault, StoreUnavailable
 from agent.images.reference import Reference
 from agent.model.cargo import Access
@@ -215,3 +216,28 @@ def test_only_registries_of_this_host_and_those_named_are_asked_without_tls() ->
 def test_a_host_that_serves_this_machine_alone_is_never_asked() -> None:
     with pytest.raises(JobFault, match="metadata service"):
         Registries().platforms(Reference("169.254.169.254", "a"))
+
+
+def test_a_file_goes_on_with_a_new_token_where_the_old_one_has_run_out(stub: Stub) -> None:
+    content = bytes(range(250)) * 4
+    layer = SifLayer(hashlib.sha256(content).hexdigest(), len(content))
+    valid = ["nothing"]
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/token":
+            valid.append(f"token-{len(valid)}")
+            return Answer(200, json.dumps({"token": valid[-1]}).encode())
+        if asked.rights != f"Bearer {valid[-1]}":
+            return Answer(401, headers={"WWW-Authenticate": f'Bearer realm="{stub.url}/token"'})
+        if valid[-1] == "token-1":
+            valid.append("nothing any more")
+            return Answer(200, content[:300], {"Content-Length": str(len(content))})
+        return Answer(206, content[300:], {"Content-Range": f"bytes 300-{len(content) - 1}/{len(content)}"})
+
+    stub.answer = answer
+    waits: list[float] = []
+    with io.BufferedReader(Registries().open_layer(stub.image, layer, None, waits.append), 100) as stream:
+        assert stream.read() == content
+    blob = f"/v2/team/tool/blobs/sha256:{layer.sha256}"
+    assert [asked.path for asked in stub.asked] == [blob, "/token", blob, blob, "/token", blob]
+    assert len(waits) == 1

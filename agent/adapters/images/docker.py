@@ -6,11 +6,10 @@ import errno
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from agent.adapters.images.asked import Asked
 from agent.adapters.images.packed import check_image, check_pin
 from agent.adapters.images.registry import Platform, Registries
 from agent.cache import Cache, key_of, remove
@@ -26,6 +25,7 @@ from agent.errors import (
 )
 from agent.images.formats import BARE_ARCH
 from agent.images.reference import parse_reference
+from agent.images.sif import STRICT, Rules
 from agent.model.cargo import NOTHING, Access, Cargo
 from agent.model.job import Image
 from agent.ports import Clock, ImageFacts
@@ -34,8 +34,6 @@ from agent.process import run
 log = logging.getLogger(__name__)
 
 BUILD_TIMEOUT = 3600.0
-_ASKED_AGAIN = 60.0  # a job that waits is matched every few seconds, and registries limit how often they are asked
-_MOST_REMEMBERED = 256
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHUB = re.compile(
     r"shub://[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){1,2}(?::[A-Za-z0-9_.-]+)?(?:@[0-9a-f]{32,64})?"
@@ -105,13 +103,6 @@ def _failure(uri: str, output: str) -> Exception:
     return HostFault(f"image {uri} could not be built here: {words}")
 
 
-class _Answer(NamedTuple):
-    """What a registry told of an image, and until when (seconds since boot) that counts."""
-
-    platforms: tuple[Platform, ...] | None
-    until: float
-
-
 class DockerImages:
     """ImageFetcher for docker:// URIs.
 
@@ -127,15 +118,15 @@ class DockerImages:
         tool: RuntimeTool,
         archs: Callable[[], Sequence[str]],
         clock: Clock,
+        rules: Rules = STRICT,
     ) -> None:
         """`archs` returns the architectures that may run here, best first."""
         self._cache = cache
         self._registries = registries
         self._tool = tool
         self._archs = archs
-        self._clock = clock
-        self._answers: dict[tuple[str, Access | None], _Answer] = {}
-        self._lock = threading.Lock()
+        self._rules = rules
+        self._asked: Asked[tuple[Platform, ...] | None] = Asked(clock)
 
     def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
         """See ports.ImageFetcher. The size is not known before the image is built: 0."""
@@ -167,7 +158,7 @@ class DockerImages:
 
         def build(path: Path) -> None:
             self._tool.pull(uri, path, *options, access=access)
-            check_image(path)
+            check_image(image, path, self._rules)
 
         return self._cache.add(key_of("docker", uri), build)
 
@@ -179,17 +170,10 @@ class DockerImages:
         return None
 
     def _platforms(self, image: Image, cargo: Cargo) -> tuple[Platform, ...] | None:
-        key, now = (image.uri, cargo.access.get(image.uri)), self._clock.boottime()
-        with self._lock:
-            known = self._answers.get(key)
-        if known is not None and now < known.until:
-            return known.platforms
-        found = self._registries.platforms(parse_reference(image.uri), key[1])
-        with self._lock:
-            if len(self._answers) >= _MOST_REMEMBERED:
-                self._answers.clear()
-            self._answers[key] = _Answer(found, now + _ASKED_AGAIN)
-        return found
+        access = cargo.access.get(image.uri)
+        return self._asked.get(
+            image.uri, access, lambda: self._registries.platforms(parse_reference(image.uri), access)
+        )
 
 
 class ShubImages:
@@ -199,9 +183,10 @@ class ShubImages:
     asked before the image is fetched.
     """
 
-    def __init__(self, cache: Cache, tool: RuntimeTool) -> None:
+    def __init__(self, cache: Cache, tool: RuntimeTool, rules: Rules = STRICT) -> None:
         self._cache = cache
         self._tool = tool
+        self._rules = rules
 
     def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
         """See ports.ImageFetcher."""
@@ -213,10 +198,10 @@ class ShubImages:
         """See ports.ImageFetcher."""
         if not _SHUB.fullmatch(image.uri):
             raise ArtifactMissing(f"image {image.uri}: {_NO_SHUB}")
-        path = self._cache.add(key_of("shub", image.uri), lambda path: self._build(image.uri, path))
+        path = self._cache.add(key_of("shub", image.uri), lambda path: self._build(image, path))
         check_pin(image, path)
         return path
 
-    def _build(self, uri: str, path: Path) -> None:
-        self._tool.pull(uri, path)
-        check_image(path)
+    def _build(self, image: Image, path: Path) -> None:
+        self._tool.pull(image.uri, path)
+        check_image(image, path, self._rules)

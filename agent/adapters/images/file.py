@@ -1,12 +1,16 @@
-"""Images in files of this host or of a share it mounts: file:// URIs. One in an archive is unpacked into the cache."""
+"""Images in files of this host or of a share it mounts: file:// URIs.
+
+A file that anything was found out about is copied into the cache first: whoever may write it could change it between
+the check and the start, and later, since the runtime reads an image as its programs need it. An open descriptor would
+not help against that. One in an archive is unpacked into the cache.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
+import fcntl
 import os
 import stat
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,65 +18,87 @@ from typing import BinaryIO
 
 from agent.adapters.files.artifacts import path_of
 from agent.adapters.files.errors import unavailable
-from agent.adapters.images.packed import facts_of, starts_like_image, unpack_image
-from agent.cache import Cache, key_of
-from agent.errors import ArtifactMismatch, ArtifactMissing, InvalidInput, StoreUnavailable
+from agent.adapters.images.packed import check_image, check_pin, facts_of, starts_like_image, take_in
+from agent.cache import Cache, key_of, remove
+from agent.errors import ArtifactMissing, HostFault, InvalidInput
+from agent.images.sif import STRICT, Rules
 from agent.model.cargo import NOTHING, Cargo
 from agent.model.job import Image
 from agent.ports import ImageFacts
 
 _CHUNK = 1024**2
+_CLONE = 0x40049409  # FICLONE: the copy shares the blocks of the file until one of them is written
 _NO_IMAGE = "not a SIF file (images are made by `apptainer build NAME.sif ...`)"
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR)
-
-# Device, inode, size and time of change of a file, and its digest: what a check of its bytes is good for.
-_Identity = tuple[int, int, int, int]
 
 
 class FileImages:
     """ImageFetcher for file:// URIs below `roots`; no roots = every path. Links are followed, then checked."""
 
-    def __init__(self, roots: Sequence[Path] = (), cache: Cache | None = None) -> None:
-        """cache: where images go that come in an archive; None = an archive is no image."""
+    def __init__(
+        self, roots: Sequence[Path] = (), cache: Cache | None = None, rules: Rules = STRICT, *, copied: bool = False
+    ) -> None:
+        """cache: where copies and images out of archives go; None = all run where they lie, an archive is no image.
+
+        copied: all are copied, since they are checked later; else those are whose digest the job pins.
+        """
         self._cache = cache
+        self._rules = rules
+        self._copied = copied
         self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
-        self._digests: dict[_Identity, str] = {}
-        self._lock = threading.Lock()
 
     def facts(self, image: Image, cargo: Cargo = NOTHING) -> ImageFacts | None:
         """See ports.ImageFetcher. Whatever is no image that can be run is a problem of the image, not an error."""
         try:
-            path = self._path(image)
-            with _opened(path) as file:
+            with _opened(self._path(image)) as file:
                 size = os.fstat(file.fileno()).st_size
-                if starts_like_image(file):
-                    return facts_of(file, size, None)
-                return facts_of(file, size, self._cache.limit) if self._cache else ImageFacts(None, size, _NO_IMAGE)
+                cache = self._cache_for(image, file)
+                if cache is None and not starts_like_image(file):
+                    return ImageFacts(None, size, _NO_IMAGE)
+                return facts_of(file, size, None if cache is None else cache.limit, self._rules)
         except ArtifactMissing:
             return None
         except InvalidInput as error:
             return ImageFacts(None, 0, str(error))
 
     def fetch(self, image: Image, cargo: Cargo = NOTHING) -> Path:
-        """See ports.ImageFetcher: the file itself, nothing is copied unless it is an archive."""
+        """See ports.ImageFetcher: the file itself, or a copy that is this agent's own."""
         try:
             path = self._path(image)
             with _opened(path) as file:
-                if image.sha256 is not None:
-                    self._check(image.uri, image.sha256, path, file)
-                if self._cache is None or starts_like_image(file):
-                    return path
-                return self._unpacked(self._cache, image, file)
+                cache = self._cache_for(image, file)
+                if cache is not None:
+                    return self._own(cache, image, path, file)
+            check_pin(image, path)
+            check_image(image, path, self._rules)
+            return path
         except InvalidInput as error:
             raise ArtifactMissing(f"image {error}") from None
 
-    def _unpacked(self, cache: Cache, image: Image, file: BinaryIO) -> Path:
-        """Return the image out of the archive."""
-        key = key_of("image", image.uri, *map(str, _identity(file)))
-        try:
-            return cache.add(key, lambda path: unpack_image(file, path, cache.limit))
-        except ArtifactMismatch as error:
-            raise ArtifactMismatch(f"image {image.uri}: {error}") from None
+    def _cache_for(self, image: Image, file: BinaryIO) -> Cache | None:
+        """Return the cache that the image goes into; None when it runs where it lies."""
+        needed = self._copied or image.sha256 is not None or not starts_like_image(file)
+        return self._cache if needed else None
+
+    def _own(self, cache: Cache, image: Image, path: Path, file: BinaryIO) -> Path:
+        """Return a copy of the image, or what was in the archive. One is made for each version of the file."""
+        about = os.fstat(file.fileno())
+        if about.st_size > cache.limit:
+            raise HostFault(f"{image.uri}: its {about.st_size} bytes are more than [cache] size, {cache.limit}")
+        # The time of the last change of anything cannot be set by hand, unlike that of the content.
+        version = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        key = key_of("image", image.uri, *map(str, version), image.sha256 or "")
+
+        def make(target: Path) -> None:
+            stored = target.with_name(target.name + ".copy")
+            try:
+                _copy(path, file, stored)
+                check_pin(image, stored)
+                take_in(image, stored, target, cache.limit, self._rules)
+            finally:
+                remove(stored)
+
+        return cache.add(key, make, size=about.st_size)
 
     def _path(self, image: Image) -> Path:
         path = Path(os.path.realpath(path_of(image.uri)))
@@ -81,37 +107,24 @@ class FileImages:
             raise InvalidInput(f"{image.uri} is {path}", hint=f"images must lie below {allowed}")
         return path
 
-    def _check(self, uri: str, wanted: str, path: Path, file: BinaryIO) -> None:
-        found = self._digest(path, file)
-        if found != wanted:
-            raise ArtifactMismatch(f"{uri}: its SHA-256 is {found}, not {wanted}")
 
-    def _digest(self, path: Path, file: BinaryIO) -> str:
-        """Return the digest of the file's bytes, read once as long as the file stays as it is."""
-        identity = _identity(file)
-        with self._lock:
-            known = self._digests.get(identity)
-        if known is not None:
-            return known
-        found = _sha256(file)
-        if _identity(file) != identity:
-            raise StoreUnavailable(f"{path}: it was changed while it was read; wait until the copy is done")
-        with self._lock:
-            self._digests[identity] = found
-        return found
+def _copy(path: Path, file: BinaryIO, target: Path) -> None:
+    """Write the content of `file` to `target`; on file systems that can, without using room for it."""
+    with target.open("wb") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), _CLONE, file.fileno())
+        except OSError:
+            copy.writelines(_pieces(path, file))
 
 
-def _identity(file: BinaryIO) -> _Identity:
-    found = os.fstat(file.fileno())
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Return the content; what cannot be read is the share's fault and not the cache's."""
+    try:
+        file.seek(0)
+        while piece := file.read(_CHUNK):
+            yield piece
+    except OSError as error:
+        raise unavailable(error, path) from error
 
 
 @contextmanager

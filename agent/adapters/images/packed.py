@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from agent.cache import remove
 from agent.errors import ArtifactMismatch, EdgeAgentError, InvalidInput, JobFault, UnsafeArchive
 from agent.images.formats import HEAD, is_image, read_image
-from agent.images.sif import SifFacts
+from agent.images.sif import STRICT, Rules, SifFacts
 from agent.model.job import Image
 from agent.ports import ImageFacts
 from agent.transfer.sniff import as_tar
@@ -33,13 +34,13 @@ class Packed(NamedTuple):
     size: int
 
 
-def facts_of(stream: BinaryIO, size: int, limit: int | None) -> ImageFacts:
+def facts_of(stream: BinaryIO, size: int, limit: int | None, rules: Rules = STRICT) -> ImageFacts:
     """Return the facts of the image that begins here, in an archive or not; `size` bytes are stored of it.
 
     Reads no more than is needed. limit: bytes that an image may have, None = any. Raises what the stream does.
     """
     try:
-        found = _facts(stream, size)
+        found = _facts(stream, size, rules)
     except (InvalidInput, JobFault) as error:
         return ImageFacts(None, size, str(error))
     if found.problem is None and limit is not None and found.size > limit:
@@ -47,10 +48,10 @@ def facts_of(stream: BinaryIO, size: int, limit: int | None) -> ImageFacts:
     return ImageFacts(found.arch, found.size, found.problem)
 
 
-def _facts(stream: BinaryIO, size: int) -> SifFacts:
+def _facts(stream: BinaryIO, size: int, rules: Rules) -> SifFacts:
     start = read_fully(stream, _START)
     if is_image(start):
-        return read_image(io.BytesIO(start + read_fully(stream, HEAD - len(start))), size)
+        return read_image(io.BytesIO(start + read_fully(stream, HEAD - len(start))), size, rules)
     if start.startswith(_ZIP):
         raise InvalidInput("a zip archive, whose list of files is at its end", hint="send the image itself, or a tar")
     whole = _Joined(start, stream)
@@ -58,7 +59,7 @@ def _facts(stream: BinaryIO, size: int) -> SifFacts:
         member = next(_files(archive), None)
         if member is None:
             raise InvalidInput("an archive without a file in it", hint=_NO_IMAGE)
-        return read_image(io.BytesIO(read_fully(member.content, HEAD)), member.size)
+        return read_image(io.BytesIO(read_fully(member.content, HEAD)), member.size, rules)
 
 
 def starts_like_image(file: BinaryIO) -> bool:
@@ -69,38 +70,54 @@ def starts_like_image(file: BinaryIO) -> bool:
     return is_image(start)
 
 
-def unpack_image(file: BinaryIO, target: Path, limit: int) -> None:
-    """Write the image in the archive `file` (seekable) to `target`.
+def take_in(image: Image, stored: Path, target: Path, limit: int, rules: Rules = STRICT) -> None:
+    """Make `target` of what was stored on the way, which goes: an image, or an archive with one in it.
 
     Raises ArtifactMismatch for what is no image that can be run, or has more than `limit` bytes.
     """
     try:
-        with _tar_of(file) as archive:
-            members = _files(archive)
-            image = next(members, None)
-            if image is None:
-                raise ArtifactMismatch("no image, and an archive without a file in it")
-            if image.size > limit:
-                raise ArtifactMismatch(f"the image in the archive has {image.size} bytes, more than {limit}")
-            with target.open("wb") as output:
-                output.writelines(chunks(image.content))
-            if next(members, None) is not None:
-                raise ArtifactMismatch("an archive with more than one file, so which one is the image?")
+        with stored.open("rb") as file:
+            packed = not starts_like_image(file)
+            if packed:
+                _unpack(image, file, target, limit)
+        check_image(image, target if packed else stored, rules)
+        if not packed:
+            stored.replace(target)
+    finally:
+        remove(stored)
+
+
+def _unpack(image: Image, file: BinaryIO, target: Path, limit: int) -> None:
+    """Write the image in the archive `file` (seekable) to `target`."""
+    try:
+        _write_only_file(file, target, limit)
     except InvalidInput as error:
-        raise ArtifactMismatch(str(error)) from None
-    check_image(target)
+        raise ArtifactMismatch(f"image {image.uri}: {error}") from None
 
 
-def check_image(path: Path) -> SifFacts:
-    """Return the facts of the image in a file. Raises ArtifactMismatch when it cannot be run."""
+def _write_only_file(file: BinaryIO, target: Path, limit: int) -> None:
+    with _tar_of(file) as archive:
+        members = _files(archive)
+        found = next(members, None)
+        if found is None:
+            raise InvalidInput("no image, and an archive without a file in it")
+        if found.size > limit:
+            raise InvalidInput(f"the image in the archive has {found.size} bytes, more than {limit}")
+        with target.open("wb") as output:
+            output.writelines(chunks(found.content))
+        if next(members, None) is not None:
+            raise InvalidInput("an archive with more than one file, so which one is the image?")
+
+
+def check_image(image: Image, path: Path, rules: Rules = STRICT) -> None:
+    """Raise ArtifactMismatch when the image in a file cannot be run."""
     try:
         with path.open("rb") as file:
-            facts = read_image(file)
+            problem = read_image(file, rules=rules).problem
     except InvalidInput as error:
-        raise ArtifactMismatch(str(error)) from None
-    if facts.problem is not None:
-        raise ArtifactMismatch(facts.problem)
-    return facts
+        problem = str(error)
+    if problem is not None:
+        raise ArtifactMismatch(f"image {image.uri}: {problem}")
 
 
 def check_pin(image: Image, path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -14,8 +15,9 @@ import msgspec
 import urllib3
 
 from agent.adapters.http.pool import make_guarded_pool
-from agent.adapters.http.transport import translated
-from agent.errors import JobFault, StoreUnavailable
+from agent.adapters.http.reader import ResumingReader
+from agent.adapters.http.transport import RETRIED_STATUSES, Failure, translated
+from agent.errors import InvalidInput, JobFault, StoreUnavailable
 from agent.images.reference import HUB, Reference
 from agent.model.cargo import Access
 
@@ -27,6 +29,8 @@ _FORMS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+SIF_LAYER = "application/vnd.sylabs.sif.layer.v1.sif"
+_HEX = re.compile(r"[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _MOST_HOPS = 4
@@ -43,6 +47,13 @@ class Platform(msgspec.Struct, frozen=True):
     digest: str
 
 
+class SifLayer(msgspec.Struct, frozen=True):
+    """The SIF file behind a name: its SHA-256 as hexadecimal digits, and its bytes."""
+
+    sha256: str
+    size: int
+
+
 class Registries:
     """All registries. Raises StoreUnavailable, and JobFault when one denies access."""
 
@@ -57,17 +68,77 @@ class Registries:
 
     def platforms(self, image: Reference, access: Access | None = None) -> tuple[Platform, ...] | None:
         """Return the Linux images behind the name; None when there is no such name."""
-        session = _Session(self._pool, image, access or Access(), plain=self.is_insecure(image.host))
-        body = session.get(f"manifests/{image.version}", {"Accept": ", ".join(_FORMS)})
+        session, body = self._manifest(image, access)
         if body is None:
             return None
-        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        if image.digest not in (None, digest):
-            raise StoreUnavailable(f"{session.where}: what came is not what has the digest {image.digest}")
         try:
-            return _platforms(session, json.loads(body), digest)
+            return _platforms(session, json.loads(body), _digest(body))
         except _ODD:
             raise StoreUnavailable(f"{session.where}: the answer is no registry's; check the address") from None
+
+    def sif_layer(self, image: Reference, access: Access | None = None) -> SifLayer | None:
+        """Return the SIF file behind the name, None when there is no such name. InvalidInput: it is another thing."""
+        session, body = self._manifest(image, access)
+        if body is None:
+            return None
+        try:
+            return _sif_layer(session, json.loads(body))
+        except _ODD:
+            raise StoreUnavailable(f"{session.where}: the answer is no registry's; check the address") from None
+
+    def start_of(self, image: Reference, layer: SifLayer, access: Access | None, size: int) -> bytes:
+        """Return the first `size` bytes of the file; no more are asked for."""
+        session = self._session(image, access)
+        response = session.open(f"blobs/sha256:{layer.sha256}", {"Range": f"bytes=0-{size - 1}"})
+        try:
+            with translated(session.where):
+                return response.read(size, decode_content=False)
+        finally:
+            response.close()
+
+    def open_layer(
+        self, image: Reference, layer: SifLayer, access: Access | None, wait: Callable[[float], object]
+    ) -> io.RawIOBase:
+        """Return a stream of the file, which goes on where its connection broke. wait: waits that many seconds."""
+        session = self._session(image, access)
+        path, tag = f"blobs/sha256:{layer.sha256}", f'"{layer.sha256}"'
+
+        def get(headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+            # Its name is the digest of the content: there is no other version, whatever the server says of tags.
+            response = session.open(path, {name: value for name, value in headers.items() if name == "Range"})
+            response.headers["ETag"] = tag
+            return response
+
+        return ResumingReader(get, session.where, wait, "If-Range")
+
+    def _session(self, image: Reference, access: Access | None) -> _Session:
+        return _Session(self._pool, image, access or Access(), plain=self.is_insecure(image.host))
+
+    def _manifest(self, image: Reference, access: Access | None) -> tuple[_Session, bytes | None]:
+        """Return the manifest behind the name, which has the digest that the name tells; None when there is none."""
+        session = self._session(image, access)
+        body = session.get(f"manifests/{image.version}", {"Accept": ", ".join(_FORMS)})
+        if body is not None and image.digest not in (None, _digest(body)):
+            raise StoreUnavailable(f"{session.where}: what came is not what has the digest {image.digest}")
+        return session, body
+
+
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def _sif_layer(session: _Session, manifest: Any) -> SifLayer:
+    if "manifests" in manifest:
+        raise InvalidInput(f"{session.where} is a list of images", hint="name one of them by its tag or digest")
+    layers = [layer for layer in manifest["layers"] if layer["mediaType"] == SIF_LAYER]
+    if len(layers) != 1 or len(manifest["layers"]) != 1:
+        kinds = ", ".join(sorted({str(layer["mediaType"]) for layer in manifest["layers"]})) or "nothing"
+        hint = "oras:// is for files that `apptainer push` put there, docker:// for other images"
+        raise InvalidInput(f"{session.where} is no single SIF file; it has {kinds}", hint=hint)
+    kind, _, digest = layers[0]["digest"].partition(":")
+    if kind != "sha256" or not _HEX.fullmatch(digest):
+        raise ValueError
+    return SifLayer(digest, max(0, int(layers[0]["size"])))
 
 
 def _platforms(session: _Session, manifest: Any, digest: str) -> tuple[Platform, ...]:
@@ -92,7 +163,8 @@ class _Session:
     """Asks one registry for one image, and gets a token for it when it must."""
 
     def __init__(self, pool: urllib3.PoolManager, image: Reference, access: Access, *, plain: bool) -> None:
-        self.where = f"docker://{image.host}/{image.path}:{image.version}"
+        joint = ":" if image.digest is None else "@"
+        self.where = f"{image.scheme}://{image.host}/{image.path}{joint}{image.version}"
         self._pool = pool
         self._access = access
         self._plain = plain
@@ -108,6 +180,24 @@ class _Session:
             self._rights = self._authorized(challenge)
             status, body, _ = self._request(url, {**headers, **self._rights})
         return None if status == 404 else self._checked(status, body)
+
+    def open(self, path: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Return the answer, 200 or 206, its body still to be read. Raises Failure, too."""
+        url = f"{self._base}/{path}"
+        response = self._answer(url, {**headers, **self._rights})
+        if response.status == 401:
+            # Nobody is known yet, or the token has run out, which on a long way happens in the middle.
+            response.close()
+            self._rights = self._authorized(response.headers.get("WWW-Authenticate", ""))
+            response = self._answer(url, {**headers, **self._rights})
+        if response.status in (200, 206):
+            return response
+        response.close()
+        if response.status in RETRIED_STATUSES or response.status == 404:
+            words = f"{self.where}: the registry answers with HTTP status {response.status} for the file of the image"
+            raise Failure(words, response.status, transient=response.status != 404)
+        self._checked(response.status, b"")
+        raise StoreUnavailable(f"{self.where}: the registry answers with HTTP status {response.status}")
 
     def _checked(self, status: int, body: bytes) -> bytes:
         if status in (401, 403):
@@ -139,27 +229,32 @@ class _Session:
         return {"Authorization": f"Basic {b64encode(words).decode()}"}
 
     def _request(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
-        """Return status, body (cut when it is too long) and challenge, from wherever the server sends us to."""
-        status, body, about = self._get(url, headers)
+        """Return status, body (cut when it is too long) and challenge."""
+        response = self._answer(url, headers)
+        try:
+            with translated(self.where):
+                return response.status, response.read(_MOST_BYTES + 1), response.headers.get("WWW-Authenticate", "")
+        finally:
+            response.close()
+
+    def _answer(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Return the answer, its body still to be read, from wherever the server sends us to."""
         for _ in range(_MOST_HOPS):
-            if status not in _ELSEWHERE:
-                break
-            target = urljoin(url, about.get("Location", ""))
+            response = self._get(url, headers)
+            if response.status not in _ELSEWHERE:
+                return response
+            response.close()
+            target = urljoin(url, response.headers.get("Location", ""))
             if not self._is_safe(target):
                 raise JobFault(f'{self.where}: the registry sends us to "{target}", which is not safe')
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
-            status, body, about = self._get(url, headers)
-        return status, body, about.get("WWW-Authenticate", "")
+        return self._get(url, headers)
 
-    def _get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]]:
+    def _get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         with translated(self.where):
-            response = self._pool.request("GET", url, headers=dict(headers), preload_content=False)
-            try:
-                return response.status, response.read(_MOST_BYTES + 1), response.headers
-            finally:
-                response.close()
+            return self._pool.request("GET", url, headers=dict(headers), preload_content=False)
 
     def _is_safe(self, url: str) -> bool:
         return urlsplit(url).scheme in ("https", *(["http"] if self._plain else []))

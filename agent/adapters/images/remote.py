@@ -6,9 +6,10 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from agent.adapters.images.packed import check_image, facts_of, starts_like_image, unpack_image
+from agent.adapters.images.packed import facts_of, take_in
 from agent.cache import Cache, key_of, remove
 from agent.errors import ArtifactMismatch, ArtifactMissing, HostFault, InvalidInput, JobFault, StoreUnavailable
+from agent.images.sif import STRICT, Rules
 from agent.model.cargo import NOTHING, Cargo
 from agent.model.job import Image
 from agent.ports import ArtifactAccess, ArtifactInfo, ArtifactStore, ImageFacts
@@ -25,9 +26,10 @@ class RemoteImages:
     where it tells of none and the job pins no digest.
     """
 
-    def __init__(self, access: ArtifactAccess, cache: Cache) -> None:
+    def __init__(self, access: ArtifactAccess, cache: Cache, rules: Rules = STRICT) -> None:
         self._access = access
         self._cache = cache
+        self._rules = rules
         self._facts: OrderedDict[str, ImageFacts] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -68,7 +70,7 @@ class RemoteImages:
 
     def _read(self, store: ArtifactStore, image: Image, info: ArtifactInfo) -> ImageFacts:
         with store.open(image.uri) as stream:
-            return facts_of(stream, info.size, self._cache.limit)
+            return facts_of(stream, info.size, self._cache.limit, self._rules)
 
     def _fetch(self, image: Image, cargo: Cargo) -> Path:
         store = self._store(image, cargo)
@@ -87,15 +89,7 @@ class RemoteImages:
         stored = path.with_name(path.name + ".download")
         try:
             digest = _download(store, image, info, stored)
-            with stored.open("rb") as file:
-                packed = not starts_like_image(file)
-                if packed:
-                    unpack_image(file, path, self._cache.limit)
-            if not packed:
-                check_image(stored)
-                stored.replace(path)
-        except ArtifactMismatch as error:
-            raise ArtifactMismatch(f"image {image.uri}: {error}") from None
+            take_in(image, stored, path, self._cache.limit, self._rules)
         finally:
             remove(stored)
         return digest
@@ -112,7 +106,7 @@ def _download(store: ArtifactStore, image: Image, info: ArtifactInfo, target: Pa
     if content.size != info.size or store.stat(image.uri) != info:
         raise StoreUnavailable(f"{image.uri}: it was changed while it was read, {info.size} bytes when that began")
     if image.sha256 not in (None, content.sha256):
-        raise ArtifactMismatch(f"its SHA-256 is {content.sha256}, not {image.sha256}")
+        raise ArtifactMismatch(f"image {image.uri}: its SHA-256 is {content.sha256}, not {image.sha256}")
     return content.sha256
 
 

@@ -1,4 +1,4 @@
-"""What docker:// URIs refer to."""
+"""What docker:// and oras:// URIs refer to."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ KNOWN = {
     "docker://localhost/a": Reference("localhost", "a"),
     "docker://127.0.0.1:5000/a:b": Reference("127.0.0.1:5000", "a", "b"),
     f"docker://ubuntu@{DIGEST}": Reference("docker.io", "library/ubuntu", "latest", DIGEST),
+    "oras://ghcr.io/team/a.sif:1": Reference("ghcr.io", "team/a.sif", "1", scheme="oras"),
+    f"oras://localhost:5000/a@{DIGEST}": Reference("localhost:5000", "a", "latest", DIGEST, "oras"),
     f"docker://nvcr.io/l4t/base:r36@{DIGEST}": Reference("nvcr.io", "l4t/base", "r36", DIGEST),
 }
 
