@@ -1,11 +1,14 @@
 """Masks secrets by structure: in argument lists, environments, URLs, headers, nested data and text.
 
 What a value is called decides, not what it looks like; only a few shapes that are always secret (keys,
-signed tokens, bearer tokens) are masked wherever they stand. All that is logged or shown goes through here.
+signed tokens, bearer tokens, users with their passwords) are masked wherever they stand. What is in base64 is judged by
+what it says. All that is logged or shown goes through here.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -40,7 +43,16 @@ _SECRET_HEADERS = "authorization|proxy-authorization|cookie|set-cookie|x-api-key
 _USER = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://)[^/\s?#\"'<>]*@", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&#;])([\w.~%-]+)=([^&#;\s\"'<>]+)")
 _PAIR = re.compile(r"(?<![\w.-])([\w.-]+)(=)(\"(?:\\.|[^\"\\])*\"|'[^']*'|[^\s&;,\"')}\]]+)")
-_QUOTED_PAIR = re.compile(r"""(["'])([A-Za-z][\w.-]*)(\1\s*:\s*)("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+_QUOTED_PAIR = re.compile(
+    r"""(["'])([A-Za-z][\w.-]*)(\1\s*:\s*)("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|-?\d[\w.+-]*|\[[^\[\]]*\])"""
+)
+# JSON inside a JSON text: the quotes have one backslash or more, those inside a value more still.
+_ESCAPED_PAIR = re.compile(r'(\\+")([A-Za-z][\w.-]*)(\1\s*:\s*\1)(.*?)(?<!\\)(?=\1)', re.DOTALL)
+# A name with a hyphen is a header's; one word before a colon may begin any sentence.
+_OTHER_HEADER = re.compile(r"(?<![\w.-])([A-Za-z0-9]+(?:-[A-Za-z0-9]+)+)(\s*:\s*)[^\s\"']+")
+_BASIC = re.compile(r"(?i)\b(basic\s+)([A-Za-z0-9+/]{4,}={0,2})(?![\w+/=])")
+_BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{16,}={0,2}(?![\w+/=-])")
+_BASE64_LEVELS = 3  # base64 inside base64, as in some configurations; whoever wraps more does it to be unreadable
 _PASSWORD = re.compile(r"(?i)\b(passw(?:or)?d|passphrase)(\s*:\s*)\S+")
 _HEADER = re.compile(rf"(?i)\b({_SECRET_HEADERS})(\s*:\s*)[^\r\n\"']+")
 _SHAPES = re.compile(
@@ -59,13 +71,22 @@ def is_secret_name(name: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """Return text with secrets masked: users and signatures of URLs, `name=value`, headers, tokens."""
+    """Return text with secrets masked: users and signatures of URLs, `name=value`, JSON, headers, tokens, base64."""
+    return _masked(text, _BASE64_LEVELS)
+
+
+def _masked(text: str, levels: int) -> str:
+    text = _BASIC.sub(_masked_basic, text)
+    if levels:
+        text = _BASE64.sub(lambda match: _masked_base64(match[0], levels - 1), text)
     text = _SHAPES.sub(MASK, text)
     text = _USER.sub(rf"\1{MASK}@", text)
     text = _HEADER.sub(rf"\1\2{MASK}", text)
+    text = _OTHER_HEADER.sub(_masked_header, text)
     text = _PASSWORD.sub(rf"\1\2{MASK}", text)
     text = _PARAMETER.sub(_masked_parameter, text)
     text = _QUOTED_PAIR.sub(_masked_quoted, text)
+    text = _ESCAPED_PAIR.sub(_masked_escaped, text)
     return _PAIR.sub(_masked_pair, text)
 
 
@@ -77,7 +98,38 @@ def _masked_parameter(match: re.Match[str]) -> str:
 
 def _masked_quoted(match: re.Match[str]) -> str:
     quote, name, between, value = match.groups()
-    return f"{quote}{name}{between}{value[0]}{MASK}{value[0]}" if is_secret_name(name) else match[0]
+    around = value[0] if value[0] in "\"'" else quote
+    return f"{quote}{name}{between}{around}{MASK}{around}" if is_secret_name(name) else match[0]
+
+
+def _masked_escaped(match: re.Match[str]) -> str:
+    quote, name, between, _ = match.groups()
+    return f"{quote}{name}{between}{MASK}" if is_secret_name(name) else match[0]
+
+
+def _masked_header(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{MASK}" if is_secret_name(match[1]) else match[0]
+
+
+def _masked_basic(match: re.Match[str]) -> str:
+    clear = _from_base64(match[2])
+    return f"{match[1]}{MASK}" if clear is not None and ":" in clear else match[0]
+
+
+def _masked_base64(coded: str, levels: int) -> str:
+    """Mask what would be masked in clear; digests and other binary data are no text."""
+    clear = _from_base64(coded)
+    return coded if clear is None or _masked(clear, levels) == clear else MASK
+
+
+def _from_base64(coded: str) -> str | None:
+    """Return the text that is in base64, of either alphabet and with or without its end; None where it is none."""
+    bare = coded.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        clear = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return clear if all(sign.isprintable() or sign.isspace() for sign in clear) else None
 
 
 def _masked_pair(match: re.Match[str]) -> str:

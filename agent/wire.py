@@ -17,6 +17,7 @@ from agent.jsontext import read_object
 from agent.model.cargo import Decoded
 from agent.model.job import API, Job, parse_job
 from agent.model.units import parse_duration
+from agent.signing import UNJUDGED, Signing, is_signed, opened, refuse_unsigned
 from agent.studioml import request
 from agent.studioml.reading import ANYWHERE, Reading
 
@@ -29,9 +30,9 @@ def decode(body: bytes, attributes: Mapping[str, str], submitted_at: float, read
     """
     if request.is_request(body):
         return request.decode(body, reading)
-    job = decode_native(body, attributes)
+    job, signer = _native(body, reading.signing)
     lifetime = lifetime_of(job)
-    return Decoded(job, expires_at=None if lifetime is None else submitted_at + lifetime)
+    return Decoded(job, expires_at=None if lifetime is None else submitted_at + lifetime, signer=signer)
 
 
 def lifetime_of(job: Job) -> float | None:
@@ -62,25 +63,44 @@ def _date(text: str) -> datetime:
 
 
 def decode_native(body: bytes, attributes: Mapping[str, str]) -> Job:
-    """Return the job that a native message is. `attributes` are the message's; this form needs none of them.
+    """Return the job that a native message is, whoever signed it: to be looked at, not to be run.
 
-    Raises JobError for everything that is no valid native job: wrong encoding, JSON that is broken, ambiguous
-    (a key twice, NaN) or too large, no `api`, unknown keys, wrong values.
+    `attributes` are the message's; this form needs none of them. Raises JobError for everything that is no valid native
+    job: wrong encoding, JSON that is broken, ambiguous (a key twice, NaN) or too large, no `api`, unknown keys, wrong
+    values.
     """
+    return _native(body, UNJUDGED)[0]
+
+
+def _native(body: bytes, signing: Signing) -> tuple[Job, str | None]:
+    """Return the job, and who signed it."""
+    table = _table(body)
+    if not is_signed(table):
+        refuse_unsigned(signing)
+        return parse_job(table), None
+    payload, signer = opened(table, signing)
+    inner = _table(payload)
+    if is_signed(inner):
+        raise JobError("a signed job inside a signed job", hint="the payload is the job itself")
+    return parse_job(inner), signer
+
+
+def _table(body: bytes) -> dict[str, Any]:
     table = read_object(body)
     if "api" not in table:
         raise JobError('no "api" key: not a native job', hint=f'a native job says "api": "{API}"')
-    return parse_job(table)
+    return table
 
 
 def describe(
     body: bytes, attributes: Mapping[str, str], reading: Reading = ANYWHERE, keeps_dead: bool | None = None
 ) -> dict[str, Any]:
-    """Return what becomes of a message: {"disposition", "reason", "form", "job"}.
+    """Return what becomes of a message: {"disposition", "reason", "form", "job"}, and "signer" of a signed native job.
 
     disposition "run" with the job in its native form as plain data, else "drop" or "dead-letter" with the reason and
-    job None; form is None when the message does not say what it is. keeps_dead: whether its queue keeps dead letters,
-    None = as queues of its form do.
+    job None; form is None when the message does not say what it is. signer: {"name", "verified"}, as the message says
+    it, and whether that was found true. keeps_dead: whether its queue keeps dead letters, None = as queues of its form
+    do.
     """
     form = form_of(body)
     try:
@@ -88,7 +108,10 @@ def describe(
     except JobError as error:
         kept = (form == "native" if keeps_dead is None else keeps_dead) and not isinstance(error, Dropped)
         return {"disposition": "dead-letter" if kept else "drop", "reason": str(error), "form": form, "job": None}
-    return {"disposition": "run", "reason": None, "form": form, "job": plain(decoded.job)}
+    answer = {"disposition": "run", "reason": None, "form": form, "job": plain(decoded.job)}
+    if decoded.signer is None:
+        return answer
+    return {**answer, "signer": {"name": decoded.signer, "verified": reading.signing.judged}}
 
 
 def form_of(body: bytes) -> str | None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from agent.errors import HostFault, InvalidInput
-from agent.studioml.envelope import load_private, load_public, load_signer
+from agent.signing import load_signer
+from agent.studioml.envelope import load_private, load_public
 
 log = logging.getLogger(__name__)
 

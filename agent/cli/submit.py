@@ -12,21 +12,32 @@ from agent.cli.context import config_from
 from agent.cli.follow import follow
 from agent.cli.output import print_json
 from agent.cli.stores import client, default_queue
-from agent.errors import JobError
+from agent.config import Config
+from agent.errors import InvalidInput, JobError
+from agent.signing import Signature, load_private
 from agent.wire import read_job_file
 
 
 @click.command()
 @click.argument("job", metavar="JOB.toml|-")
 @click.option("--queue", metavar="NAME", help="The queue, where several are configured.")
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="KEYFILE",
+    help="Sign it with this Ed25519 key (OpenSSH or PEM) instead of submit.sign_key_file.",
+)
+@click.option("--signer", metavar="NAME", help="What hosts call the key. Not set: its fingerprint.")
 @click.option("--wait", is_flag=True, help="Follow the job to its end; exit code 1 unless it succeeds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def submit(ctx: click.Context, job: str, queue: str | None, wait: bool, as_json: bool) -> None:
+def submit(
+    ctx: click.Context, job: str, queue: str | None, sign: Path | None, signer: str | None, wait: bool, as_json: bool
+) -> None:
     """Put the job described in JOB.toml (- is standard input) into a queue and print its id."""
     config = config_from(ctx).config
     submitted = client(config, default_queue(config, queue))
-    sid = submitted.submit(read_job_file(*read_text(job)), by=_user())
+    sid = submitted.submit(read_job_file(*read_text(job)), _user(), _signature(config, sign, signer))
     if not wait:
         print_json({"sid": sid, "queue": submitted.queue}) if as_json else click.echo(sid)
         return
@@ -44,6 +55,22 @@ def read_text(job: str) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise JobError(f"job file cannot be read: {reason}", source=job) from None
+
+
+def _signature(config: Config, file: Path | None, signer: str | None) -> Signature | None:
+    """Return what signs the job, None where it travels unsigned. Raises InvalidInput."""
+    named = config.submit.sign_key_file
+    if file is None and named is None:
+        if signer is not None:
+            raise InvalidInput(f'--signer "{signer}" without a key', hint="add --sign KEYFILE")
+        return None
+    path = file or Path(named or "")
+    try:
+        return load_private(path.read_bytes(), signer or config.submit.signer)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}", hint="the file of the key to sign with") from None
+    except InvalidInput as error:
+        raise error.from_source(str(path)) from None
 
 
 def _user() -> str | None:

@@ -13,13 +13,13 @@ The libraries behind it are loaded by the first key or envelope: most agents nev
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.errors import Dropped, InvalidInput
+from agent.signing import SIGNATURE_BYTES, fingerprint, ssh_strings, unwrapped, verified
 from agent.studioml.reading import Reading
 
 if TYPE_CHECKING:
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 _KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
 _SSH_KIND = b"ssh-ed25519"
 _LEAST_BITS = 2048
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _PRIVATE_HINT = 'an RSA key in PEM form ("BEGIN RSA PRIVATE KEY"), as "ssh-keygen -t rsa -b 4096 -m PEM" makes it'
 _PUBLIC_HINT = 'an RSA key in PEM form ("BEGIN RSA PUBLIC KEY"), as "ssh-keygen -e -m PEM -f KEY" prints it'
-_SIGNER_HINT = 'one line such as "ssh-ed25519 AAAA... comment", as "ssh-keygen -t ed25519" writes it into a .pub file'
 
 
 def is_envelope(table: Mapping[str, Any]) -> bool:
@@ -71,33 +69,22 @@ def _check_signature(payload: str, message: Mapping[str, Any], reading: Reading)
     signer = reading.keys.signer(reading.queue)
     if signer is None:
         raise Dropped(f'a signed envelope, and nobody is known who may sign for the queue "{reading.queue}"')
-    if not _is_signed(payload.encode(), _signature_bytes(signature), signer):
-        expected = _fingerprint(signer)
+    if not verified(payload.encode(), _signature_bytes(signature), signer):
+        expected = fingerprint(signer)
         raise Dropped(f"an envelope that is not signed with the key {expected}", hint=_other_signer(message, expected))
 
 
 def _signature_bytes(signature: object) -> bytes:
     """Return the 64 bytes, whichever way they are wrapped."""
     try:
-        raw = _unwrapped(signature)
-        if len(raw) != _SIGNATURE_BYTES:
-            kind, raw = _ssh_strings(raw)
-            if kind != _SSH_KIND or len(raw) != _SIGNATURE_BYTES:
+        raw = unwrapped(signature)
+        if len(raw) != SIGNATURE_BYTES:
+            kind, raw = ssh_strings(raw)
+            if kind != _SSH_KIND or len(raw) != SIGNATURE_BYTES:
                 raise ValueError
     except ValueError:
         raise Dropped("the signature of an envelope is no Ed25519 signature in base64") from None
     return raw
-
-
-def _is_signed(text: bytes, signature: bytes, signer: bytes) -> bool:
-    from nacl.exceptions import BadSignatureError
-    from nacl.signing import VerifyKey
-
-    try:
-        VerifyKey(signer).verify(text, signature)
-    except BadSignatureError:
-        return False
-    return True
 
 
 def _other_signer(message: Mapping[str, Any], expected: str) -> str:
@@ -106,29 +93,6 @@ def _other_signer(message: Mapping[str, Any], expected: str) -> str:
     if not isinstance(claimed, str) or not _FINGERPRINT.fullmatch(claimed) or claimed == expected:
         return ""
     return f"it says that it is signed with {claimed}"
-
-
-def _fingerprint(signer: bytes) -> str:
-    """Return the fingerprint of a public key, as ssh-keygen shows it."""
-    wire = b"".join(len(part).to_bytes(4, "big") + part for part in (_SSH_KIND, signer))
-    return "SHA256:" + base64.b64encode(hashlib.sha256(wire).digest()).decode().rstrip("=")
-
-
-def _ssh_strings(wire: bytes) -> tuple[bytes, bytes]:
-    """Return the two strings that SSH has put one behind the other, and nothing else. Raises ValueError."""
-    first, rest = _ssh_string(wire)
-    second, rest = _ssh_string(rest)
-    if rest:
-        raise ValueError("more than two")
-    return first, second
-
-
-def _ssh_string(wire: bytes) -> tuple[bytes, bytes]:
-    """Return the string that stands behind its length, and what follows it. Raises ValueError."""
-    end = 4 + int.from_bytes(wire[:4], "big")
-    if len(wire) < end:
-        raise ValueError("shorter than it says")
-    return wire[4:end], wire[end:]
 
 
 # --- encryption -----------------------------------------------------------------------------------------------------
@@ -142,7 +106,7 @@ def _decrypted(payload: str, key: RSAPrivateKey) -> bytes:
     if not comma or "," in box:
         raise Dropped("the payload of an envelope is not two parts with one comma between them")
     try:
-        parts = _unwrapped(wrapped_key), _unwrapped(box)
+        parts = unwrapped(wrapped_key), unwrapped(box)
     except ValueError:
         raise Dropped("the payload of an envelope is no base64 text") from None
     try:
@@ -165,16 +129,6 @@ def _padding() -> OAEP:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     return OAEP(MGF1(SHA256()), SHA256(), None)
-
-
-def _unwrapped(text: object) -> bytes:
-    """Return what is in base64, written in the one way there is. Raises ValueError."""
-    if not isinstance(text, str):
-        raise ValueError("not a text")
-    content = base64.b64decode(text, validate=True)
-    if base64.b64encode(content).decode() != text:
-        raise ValueError("not as an encoder writes it")
-    return content
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------
@@ -224,17 +178,3 @@ def load_public(pem: bytes) -> object:
 def _check_length(bits: int) -> None:
     if bits < _LEAST_BITS:
         raise InvalidInput(f"an RSA key of {bits} bits", hint=f"at least {_LEAST_BITS}; StudioML clients use 4096")
-
-
-def load_signer(line: bytes) -> bytes:
-    """Return the 32 bytes of the Ed25519 key in a line of OpenSSH. Raises InvalidInput."""
-    words = line.split(maxsplit=2)
-    try:
-        if words[0] != _SSH_KIND or len(line.strip().splitlines()) != 1:
-            raise ValueError("not one line of this kind")
-        kind, key = _ssh_strings(_unwrapped(words[1].decode("ascii")))
-        if kind != _SSH_KIND or len(key) != _KEY_BYTES:
-            raise ValueError("not a key of this kind")
-    except (ValueError, IndexError):
-        raise InvalidInput("no Ed25519 public key of OpenSSH", hint=_SIGNER_HINT) from None
-    return key

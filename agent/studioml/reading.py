@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from agent.signing import UNJUDGED, Signing
+
 
 class Keys(Protocol):
     """Keys of senders and of this agent, chosen by the longest prefix of a queue's name. None = there is none.
@@ -62,7 +64,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     queue: the name that keys are chosen by ("jobs" for the subscription jobs_sub). now: seconds since the epoch, None
     = no message is too old. attempt: the number of the attempt that the job is read for. gpus: names of the cards of
-    this host that jobs may use.
+    this host that jobs may use. signing: what is wanted of native jobs.
     """
 
     queue: str = ""
@@ -71,6 +73,7 @@ class Reading(msgspec.Struct, frozen=True):
     gpus: tuple[str, ...] = ()
     rules: Rules = Rules()
     keys: Keys = NoKeys()
+    signing: Signing = Signing()
 
 
-ANYWHERE = Reading()
+ANYWHERE = Reading(signing=UNJUDGED)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -110,6 +111,62 @@ def test_names_that_only_look_similar_are_left_alone(name: str) -> None:
 def test_secrets_in_text_are_masked(text: str) -> None:
     assert SECRET not in redact.mask_text(text)
     assert redact.MASK in redact.mask_text(text)
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def url_coded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+NESTED = json.dumps({"payload": json.dumps({"env": {"DB_PASSWORD": f'{SECRET}"{SECRET}'}, "name": "n"})})
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"token": 12345, "n": 5}', '{"token": "***", "n": 5}'),
+        ('{"passwords": ["a", "b"], "password": ["a", "b"]}', '{"passwords": ["a", "b"], "password": "***"}'),
+        (NESTED, NESTED.replace(SECRET + '\\\\\\"' + SECRET, "***")),
+        (f"X-Vault-Token: {SECRET} given", "X-Vault-Token: *** given"),
+        (f"private-token:{SECRET}", "private-token:***"),
+        (f"sent Basic {coded('me:' + SECRET)} to it", "sent Basic *** to it"),
+        (f"Authorization: Basic {coded('me:' + SECRET)}", "Authorization: ***"),
+        (
+            f"git -c http.extraHeader='Authorization: basic {coded('me:' + SECRET)}'",
+            "git -c http.extraHeader='Authorization: ***'",
+        ),
+        (f"config {coded(json.dumps({'password': SECRET}))} read", "config *** read"),
+        (f"config {url_coded(json.dumps({'password': SECRET + '??>>'}))} read", "config *** read"),
+        (f"twice {coded(coded('DB_PASSWORD=' + SECRET))}", "twice ***"),
+        (f"https://host/x?state={url_coded('token=' + SECRET)}", "https://host/x?state=***"),
+        (f"env A={coded('postgres://me:' + SECRET + '@db/x')}", "env A=***"),
+        (coded(f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"), "***"),
+    ],
+)
+def test_secrets_are_found_in_json_headers_urls_and_base64(text: str, masked: str) -> None:
+    assert text != masked
+    assert redact.mask_text(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a basic understanding of it",
+        f"basic {coded('no colon')}",
+        "sha256:" + "0a1b2c3d" * 8,
+        f"greeting {coded('hello, this is only a greeting')}",
+        "file:///srv/images/some/where/below/tools.sif",
+        "image-source: needs image file:///a.sif",
+        "20261123-055947-3e51b05d.1 took over",
+        '{"\\"name\\": \\"n\\""}',
+        "SHA256:" + coded("x" * 32).rstrip("="),
+    ],
+)
+def test_what_only_looks_like_coded_secrets_stays_as_it_is(text: str) -> None:
+    assert redact.mask_text(text) == text
 
 
 @pytest.mark.parametrize(

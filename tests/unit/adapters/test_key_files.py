@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from agent.adapters.key_files import KeyFiles
 from agent.errors import HostFault
-from agent.studioml.envelope import load_signer, seal
+from agent.signing import load_signer
+from agent.studioml.envelope import seal
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from nacl.signing import SigningKey
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from agent.errors import Dropped, InvalidInput
-from agent.studioml.envelope import is_envelope, load_private, load_public, load_signer, opened, seal
+from agent.signing import load_signer
+from agent.studioml.envelope import is_envelope, load_private, load_public, opened, seal
 from agent.studioml.reading import NoKeys, Reading, Rules
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
