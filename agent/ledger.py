@@ -35,12 +35,12 @@ class Ledger:
         with self._lock:
             return self._free()
 
-    def _free(self) -> Share:
-        left = self._share
-        for reserved in self._reserved.values():
+    def _free(self, besides: str | None = None) -> Share:
+        left, others = self._share, [need for attempt, need in self._reserved.items() if attempt != besides]
+        for reserved in others:
             left = left.minus(reserved)
         # Reserved disk may be written already: counting it twice is the careful side.
-        promised = sum(reserved.disk for reserved in self._reserved.values())
+        promised = sum(reserved.disk for reserved in others)
         return msgspec.structs.replace(left, disk=min(left.disk, self._free_disk() - promised))
 
     def busy(self) -> bool:
@@ -48,13 +48,18 @@ class Ledger:
         with self._lock:
             return bool(self._reserved)
 
-    def reserve(self, attempt_id: str, need: Share) -> bool:
-        """Reserve `need` for the attempt, all or nothing; False when it does not fit (any more)."""
+    def book(self, attempt_id: str, choose: Callable[[Share], Share | None]) -> Share | None:
+        """Reserve what `choose` takes of what is free, with no other reservation in between; None when it has nothing.
+
+        All or nothing: what does not fit (any more) is not reserved. What it has reserved already is free to it.
+        """
         with self._lock:
-            if attempt_id not in self._reserved and not self._free().covers(need):
-                return False
+            free = self._free(besides=attempt_id)
+            need = choose(free)
+            if need is None or not free.covers(need):
+                return None
             self._reserved[attempt_id] = need
-            return True
+            return need
 
     def adopt(self, attempt_id: str, need: Share) -> None:
         """Book a reservation that an earlier life of the agent made, whether it fits or not."""

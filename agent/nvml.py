@@ -138,6 +138,7 @@ def _instance(handle: Any) -> dict[str, Any]:
         "uuid": ask(lambda: _text(pynvml.nvmlDeviceGetUUID(handle))),
         "name": ask(lambda: _text(pynvml.nvmlDeviceGetName(handle))),
         "gi": ask(lambda: pynvml.nvmlDeviceGetGpuInstanceId(handle)),
+        "ci": ask(lambda: pynvml.nvmlDeviceGetComputeInstanceId(handle)),
         "memory_mib": memory if isinstance(memory, str) else memory["total_mib"],
     }
 

@@ -87,6 +87,7 @@ int nvmlDeviceGetCurrentClocksEventReasons(void *device, unsigned long long *out
 int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *next) { return two("mig", device, now, next); }
 int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *out) { return number("instances", device, out); }
 int nvmlDeviceGetGpuInstanceId(void *device, unsigned *out) { return number("gi", device, out); }
+int nvmlDeviceGetComputeInstanceId(void *device, unsigned *out) { return number("ci", device, out); }
 
 int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
     return two("capability", device, (unsigned *)major, (unsigned *)minor);

@@ -19,6 +19,7 @@ from agent.matching.resources import (
     check_labels,
     usable_units,
 )
+from agent.matching.units import chosen_units
 from agent.matching.uris import is_below
 from agent.model.capabilities import Capabilities
 from agent.model.job import Job
@@ -31,6 +32,7 @@ __all__ = [
     "Images",
     "MatchPolicy",
     "candidate_archs",
+    "chosen_units",
     "examine",
     "is_below",
     "match",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.matching.check import Case, Check, met, never, source
-from agent.model.units import show_duration
+from agent.matching.resources import show_cores
+from agent.model.units import show_duration, show_size
 from agent.model.verdict import Reason
 
 
@@ -13,6 +14,7 @@ def check_policy(case: Case) -> Iterable[Check]:
     yield from _check_secrets(case)
     yield from _check_network(case)
     yield from _check_timeout(case)
+    yield from _check_most(case)
     yield from _check_uris(case)
 
 
@@ -42,6 +44,27 @@ def _check_timeout(case: Case) -> Iterable[Check]:
         yield never(Reason.TIMEOUT, wanted, found, remedy)
     else:
         yield met(Reason.TIMEOUT, wanted, found)
+
+
+def _check_most(case: Case) -> Iterable[Check]:
+    asked, policy = case.job.requires, case.policy
+    yield from _at_most(Reason.CPUS, "cpus", asked.cpus, policy.max_cpus, show_cores)
+    yield from _at_most(Reason.MEMORY, "memory", asked.memory, policy.max_memory, show_size)
+    yield from _at_most(Reason.DISK, "disk", asked.disk, policy.max_disk, show_size)
+    yield from _at_most(Reason.GPUS, "gpus", asked.gpus, policy.max_gpus, "{:g} GPU units".format)
+
+
+def _at_most(
+    reason: Reason, key: str, asked: float, most: float | None, show: Callable[[float], str]
+) -> Iterable[Check]:
+    if most is None:
+        return
+    wanted = show(asked) + (f" of {key}" if key in ("memory", "disk") else "")
+    found = f"at most {show(most)} a job"
+    if asked > most:
+        yield never(reason, wanted, found, f"ask for less, or raise [policy] max_{key}")
+    else:
+        yield met(reason, wanted, found)
 
 
 def _check_uris(case: Case) -> Iterable[Check]:

@@ -19,7 +19,8 @@ class MatchPolicy(msgspec.Struct, frozen=True):
 
     emulate: architectures that may run through binfmt_misc; secrets: names on offer; *_prefixes: URIs whose
     artifacts jobs may use (whole path segments; none = no URI); brought_prefixes: the same for artifacts on which a
-    job has rights of its own, which are `brought`; max_timeout in seconds, None = any.
+    job has rights of its own, which are `brought`; max_timeout in seconds, max_cpus in cores,
+    max_memory and max_disk in bytes, max_gpus in units: the most that one job may ask for, None = any.
     """
 
     emulate: tuple[str, ...] = ()
@@ -30,6 +31,10 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     output_prefixes: tuple[str, ...] = ()
     brought_prefixes: tuple[str, ...] = ()
     max_timeout: float | None = None
+    max_cpus: float | None = None
+    max_memory: int | None = None
+    max_disk: int | None = None
+    max_gpus: int | None = None
     brought: frozenset[str] = frozenset()
 
     def with_rights_on(self, uris: Iterable[str]) -> MatchPolicy:

@@ -16,7 +16,7 @@ from agent.model.verdict import Reason
 
 def check_amounts(case: Case) -> Iterable[Check]:
     asked, share, free = case.job.requires, case.share, case.free
-    yield _amount(Reason.CPUS, "cpus", asked.cpus, share.cpus, free.cpus, _show_cores)
+    yield _amount(Reason.CPUS, "cpus", asked.cpus, share.cpus, free.cpus, show_cores)
     yield _amount(Reason.MEMORY, "memory", asked.memory, share.memory, free.memory, show_size)
     yield _amount(Reason.DISK, "disk", asked.disk, share.disk, free.disk, show_size)
 
@@ -32,7 +32,8 @@ def _amount(reason: Reason, key: str, asked: float, share: float, free: float, s
     return met(reason, wanted, f"{show(free)} free of {show(share)}")
 
 
-def _show_cores(count: float) -> str:
+def show_cores(count: float) -> str:
+    """Return a number of cores as people read it."""
     return f"{count:g} CPU" + ("" if count == 1 else "s")
 
 
@@ -57,7 +58,7 @@ def check_accelerator(case: Case) -> Iterable[Check]:
     has = has_jetson(case.host) or (accel == "nvidia" and has_nvidia(case.host))
     wanted = "a Jetson" if accel == "jetson" else "an NVIDIA GPU that can be used"
     if has and not case.share.gpus:
-        yield never(Reason.ACCELERATOR, wanted, "none in the agent's share", "submit to hosts that give out theirs")
+        yield never(Reason.ACCELERATOR, wanted, "none in the agent's share", "give it out: [resources] gpus")
     elif has:
         yield met(Reason.ACCELERATOR, wanted, "present")
     else:

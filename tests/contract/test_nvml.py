@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,8 @@ from agent.presence import RETRY, Presence
 from agent.probes import look_at_gpus, probe_host
 
 from tests.fakes import FakeAdvertiser
+from tests.nvml_library import build_nvml
 
-_SOURCE = Path(__file__).parents[1] / "nvml_stub.c"
 _TWO = """\
 init 0 ok
 driver 0 550.54.15
@@ -48,14 +47,9 @@ NewLibrary = Callable[..., Path]
 @pytest.fixture(scope="module")
 def new_library(tmp_path_factory: pytest.TempPathFactory) -> NewLibrary:
     """A function that builds the library with the options given, and returns the folder it lies in."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    assert compiler is not None, "there is no C compiler; packaging/install-test-tools.sh installs one"
 
     def build(*options: str) -> Path:
-        folder = tmp_path_factory.mktemp("nvml")
-        output = folder / "libnvidia-ml.so.1"
-        subprocess.run([compiler, "-shared", "-fPIC", "-Wall", *options, "-o", str(output), str(_SOURCE)], check=True)
-        return folder
+        return build_nvml(tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1", *options).parent
 
     return build
 
@@ -143,9 +137,10 @@ def test_a_gpu_that_falls_off_in_the_middle_keeps_what_it_said_before(ask: Any) 
 
 
 def test_instances_are_listed_and_empty_places_left_out(ask: Any) -> None:
-    instances = "mig 1 1 1\ninstances 1 7\nuuid 200 MIG-1\nmemory 200 5100273664\nuuid 203 MIG-2\ngi 203 9\n"
+    instances = "mig 1 1 1\ninstances 1 7\nuuid 200 MIG-1\nmemory 200 5100273664\nuuid 203 MIG-2\ngi 203 9\nci 203 1\n"
     first, second = ask(_TWO + instances)["devices"][1]["mig_devices"]
-    assert (first["uuid"], first["memory_mib"], second["uuid"], second["gi"]) == ("MIG-1", 4864, "MIG-2", 9)
+    assert (first["uuid"], first["memory_mib"], first["ci"]) == ("MIG-1", 4864, "NotSupported")
+    assert (second["uuid"], second["gi"], second["ci"]) == ("MIG-2", 9, 1)
 
 
 @pytest.mark.parametrize("where", ["init 0", "temp 1"])

@@ -85,6 +85,14 @@ def test_every_requirement_that_never_fits_is_refused_here(
     assert all(refusal.required and refusal.found and refusal.remedy for refusal in verdict.refusals)
 
 
+@pytest.mark.parametrize(("limits", "standing"), [("exact", "accepted"), ("best-effort", None), (None, None)])
+def test_a_job_may_demand_that_limits_are_exact(limits: Any, standing: str | None) -> None:
+    host = msgspec.structs.replace(HOST, runtime=msgspec.structs.replace(HOST.runtime, limits=limits))
+    verdict = verdict_of(job_of(URI, {"where": ["runtime.limits = exact"]}), host)
+    assert (verdict.standing is Standing.ACCEPTED) is (standing is not None)
+    assert reasons(verdict) == ([] if standing else [Reason.CONSTRAINT])
+
+
 @pytest.mark.parametrize(
     ("free", "reason"),
     [
@@ -134,6 +142,32 @@ def test_policy_grants_what_it_names() -> None:
 def test_more_time_than_the_operator_grants_is_refused(timeout: dict[str, Any]) -> None:
     policy = msgspec.structs.replace(ALLOW, max_timeout=300.0)
     assert reasons(verdict_of(job_of(**timeout), policy=policy)) == [Reason.TIMEOUT]
+
+
+@pytest.mark.parametrize(
+    ("limit", "requires", "reason"),
+    [
+        ({"max_cpus": 2.0}, {"cpus": 2.5}, Reason.CPUS),
+        ({"max_memory": GIB}, {"memory": GIB + 1}, Reason.MEMORY),
+        ({"max_disk": GIB}, {"disk": GIB + 1}, Reason.DISK),
+        ({"max_gpus": 0}, {"gpus": 1}, Reason.GPUS),
+    ],
+)
+def test_more_than_one_job_may_have_is_refused_with_the_rule(
+    limit: dict[str, Any], requires: dict[str, object], reason: Reason
+) -> None:
+    (key,) = limit
+    host = msgspec.structs.replace(HOST, gpus=(GPU,))
+    share = Share(8.0, 15 * GIB, 100 * GIB, GPU.units)
+    job = job_of(requires={"cpus": 1, "memory": GIB, "disk": GIB, **requires})
+    verdict = verdict_of(job, host, share, policy=msgspec.structs.replace(ALLOW, **limit))
+    assert verdict.standing is Standing.REFUSED_HERE
+    (refusal,) = verdict.refusals
+    assert refusal.reason is reason
+    assert "a job" in refusal.found
+    assert refusal.remedy == f"ask for less, or raise [policy] {key}"
+    just = msgspec.structs.replace(ALLOW, max_cpus=2.5, max_memory=GIB + 1, max_disk=GIB + 1, max_gpus=1)
+    assert verdict_of(job, host, share, policy=just).accepted
 
 
 def test_nothing_is_allowed_by_default() -> None:
