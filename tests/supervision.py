@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -21,6 +22,12 @@ from tests.waiting import wait_until
 CGROUP_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))  # of v2: hybrid hosts, others
 PACKAGE_ROOT = str(Path(agent.__file__).parents[1])
 LONG = "86400"  # for a sleep that only a kill ends
+MIB = 1024**2
+# Burns about half a second of CPU time, and prints what the shell and its children used: "0m0.52s 0m0.01s".
+BURN = "i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done; times"
+# Holds 60 MiB for some seconds, in each of two processes.
+HOG = "(head -c 60M /dev/zero; sleep 2.5) | dd bs=60M iflag=fullblock of=/dev/null"
+HOGS = f"{HOG} & {HOG}; wait"
 
 
 class Supervision:
@@ -167,3 +174,10 @@ def copy_of_the_package(folder: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(source / "supervisor", folder / "agent" / "supervisor", ignore=ignore)
     return folder
+
+
+def told_cpu_s(log: bytes) -> float:
+    """The CPU seconds that BURN printed."""
+    found = re.findall(rb"(\d+)m([\d.]+)s", log)
+    assert found, log
+    return sum(60 * int(minutes) + float(seconds) for minutes, seconds in found)

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from agent.adapters.spec import job_spec
+from agent.adapters.cgroup import Place
+from agent.adapters.spec import JobLimits, job_spec
 from agent.errors import JobFault
 from agent.ports import ContainerRun
 
@@ -19,10 +20,10 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 _ENV = "/usr/bin/env"
 
 
-def spec(run: ContainerRun, groups: Path | None) -> dict[str, Any]:
+def spec(run: ContainerRun, place: Place, limits: JobLimits) -> dict[str, Any]:
     """Return what the holder is told. Raises JobFault for a job without a command."""
     cwd = Path(os.path.normpath(run.home / run.workdir))
-    return job_spec(run, groups, argv(run), environment(run), cwd, memory=run.memory, marker=False)
+    return job_spec(run, place, argv(run), environment(run), cwd, memory=run.memory, marker=False, limits=limits)
 
 
 def argv(run: ContainerRun) -> list[str]:

@@ -34,7 +34,7 @@ QUERIES = {
     "unshare": 'what `unshare --user` complains of, "" when it works; str (asked of plain users in containers)',
     "limits-test": (
         'how far setting limits on a group of jobs came; dict: step is "done" or the one that failed (tree, '
-        "controllers, make, kill, enable, write), with path, error and the missing controllers"
+        "controllers, make, type, kill, enable, write), with path, error and the missing controllers"
     ),
 }
 _MOST_CPUS = 1 << 16  # far above NR_CPUS: a broken file must not fill the memory

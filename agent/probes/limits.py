@@ -37,6 +37,7 @@ def judge(answer: Any) -> Limits | None:
         "controllers": (f"{path} does not offer {missing}", _MEMORY if missing == "memory" else _UNIFIED),
         "make": (f"{path} cannot be made ({error})", _DELEGATE),
         "kill": ("groups cannot be killed as a whole before kernel 5.14", "upgrade the kernel"),
+        "type": (f"{path} takes no processes ({error})", "run the agent in a group that is not threaded"),
         "enable": (f"controllers cannot be switched on in {path} ({error})", _DELEGATE),
         "write": (f"limits cannot be set in {path} ({error})", _DELEGATE),
     }

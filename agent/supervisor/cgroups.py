@@ -46,12 +46,7 @@ def pids(path: str) -> list[int]:
 
 def populated(path: str) -> bool:
     """Whether a living process is in the group or below; a group that is gone has none."""
-    return _events(path, "cgroup.events").get("populated", 0) != 0
-
-
-def oom_kills(path: str) -> int:
-    """How many processes the kernel killed here for want of memory; 0 without a memory controller."""
-    return _events(path, "memory.events").get("oom_kill", 0)
+    return counts(path, "cgroup.events").get("populated", 0) != 0
 
 
 def remove(path: str) -> bool:
@@ -76,7 +71,8 @@ def _pids_of(group: str) -> list[int]:
         return []
 
 
-def _events(path: str, name: str) -> dict[str, int]:
+def counts(path: str, name: str) -> dict[str, int]:
+    """The lines "NAME NUMBER" of one of the group's files; empty when it cannot be read."""
     try:
         with open(os.path.join(path, name), encoding="ascii") as file:
             return {key: int(value) for key, value in (line.split() for line in file)}

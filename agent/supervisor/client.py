@@ -51,6 +51,16 @@ class CleanupFailed(SupervisorError):
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What an attempt used, the container runtime's own part included; `wall_s` includes suspension."""
+
+    user_s: float
+    system_s: float
+    peak_memory_bytes: int
+    wall_s: float
+
+
+@dataclass(frozen=True)
 class Exit:
     """How an attempt ended; the content of exit.json.
 
@@ -75,6 +85,7 @@ class Exit:
     system_s: float
     max_rss_bytes: int
     oom: bool
+    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -110,17 +121,26 @@ Status = Absent | Running | Exited | Lost
 def parse_exit(raw: Mapping[str, Any]) -> Exit:
     """Read the object of exit.json; unknown keys are ignored. Raises ValueError naming what is wrong."""
     try:
-        usage = raw["rusage"]
+        rusage = raw["rusage"]
         return Exit(
             **{name: raw[name] for name in _EXIT_KEYS},
-            **{name: usage[name] for name in _USAGE_KEYS},
+            **{name: rusage[name] for name in _RUSAGE_KEYS},
+            usage=_usage(raw),
         )
     except KeyError as error:
         raise ValueError(f"exit.json has no {error}") from error
 
 
-_USAGE_KEYS = ("user_s", "system_s", "max_rss_bytes")
-_EXIT_KEYS = tuple(field.name for field in fields(Exit) if field.name not in _USAGE_KEYS)
+def _usage(raw: Mapping[str, Any]) -> Usage:
+    """The waiter of an earlier release knew only what its reaped processes used."""
+    found, reaped = raw.get("usage"), raw["rusage"]
+    if found is not None:
+        return Usage(**{field.name: found[field.name] for field in fields(Usage)})
+    return Usage(reaped["user_s"], reaped["system_s"], reaped["max_rss_bytes"], raw["elapsed_s"])
+
+
+_RUSAGE_KEYS = ("user_s", "system_s", "max_rss_bytes")
+_EXIT_KEYS = tuple(field.name for field in fields(Exit) if field.name not in (*_RUSAGE_KEYS, "usage"))
 
 
 class HolderClient:
@@ -156,6 +176,13 @@ class HolderClient:
             if time.monotonic() >= deadline:
                 raise HolderUnavailable(f"the holder of {self._state_dir} does not answer{self._last_words()}")
             select.select((), (), (), RETRY_S)
+
+    def holder_pid(self) -> int | None:
+        """The process from which jobs are forked, None where no holder answers."""
+        try:
+            return int(self._call({"op": "ping"}, timeout_s=START_TIMEOUT_S)["pid"])
+        except (HolderUnavailable, KeyError):
+            return None
 
     def _answers(self) -> bool:
         try:
@@ -328,7 +355,8 @@ def _wait_for_end(waiter: processes.Identity, deadline: float | None) -> None:
 
 def _kill_all(run: Run) -> None:
     """Kill waiter and job in one round each, so that no orphan slips away between."""
-    target = sweep.Target(run.container, run.cgroup, run.waiter.pid if processes.alive(run.waiter) else None)
+    reaper = run.waiter.pid if processes.alive(run.waiter) else None
+    target = sweep.Target(run.container, run.cgroup, reaper, groups=run.limit_groups)
     deadline = time.monotonic() + CLEAN_KILL_S
     while not _killed(run, target):
         if time.monotonic() >= deadline:

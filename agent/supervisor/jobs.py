@@ -152,7 +152,7 @@ class Jobs:
             self._sweep_pause_s = SWEEP_PAUSES_S[0]
 
     def _target(self, run: Run) -> sweep.Target:
-        return sweep.Target(run.container, run.cgroup, os.getpid(), frozenset(self._own))
+        return sweep.Target(run.container, run.cgroup, os.getpid(), frozenset(self._own), run.limit_groups)
 
     # Ending all.
 

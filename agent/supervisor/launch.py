@@ -79,8 +79,9 @@ def _become_job(spec: Spec, output: int, gate: int, failure: int) -> NoReturn:
 
 
 def _enter_cgroup(spec: Spec) -> None:
-    if spec.cgroup is not None:
-        cgroups.enter(spec.cgroup)
+    for group in (spec.cgroup, *spec.limits.groups.values()):
+        if group is not None:
+            cgroups.enter(group)
 
 
 def _limit(spec: Spec) -> None:

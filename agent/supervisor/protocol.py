@@ -17,12 +17,15 @@ import socket
 import struct
 from collections import namedtuple
 
+from agent.supervisor.limits import Limits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 VERSION = 1
+NO_LIMITS = Limits()
 SOCKET = "holder.sock"
 HOLDER_LOCK = "holder.lock"
 ATTEMPTS = "attempts"
@@ -39,14 +42,16 @@ class Spec(
     namedtuple(
         "Spec",
         "attempt directory argv env cwd log_limit_bytes timeout_s grace_s"
-        " cgroup rlimits oom_score_adj memory_bytes marker",
+        " cgroup rlimits oom_score_adj memory_bytes marker limits",
+        defaults=(NO_LIMITS,),
     )
 ):
     """One attempt, as the waiter needs it.
 
     `env` is the child's whole environment; `argv[0]`, `cwd`, `cgroup` and `directory` are absolute paths.
     `rlimits` maps resource names ("core", "nofile") to the value of both limits, -1 meaning unlimited.
-    `memory_bytes` is the sum of resident memory over which the job is killed; None switches the watchdog off.
+    `memory_bytes` is the sum of resident memory over which the job is killed; None switches the watchdog off,
+    and so does a kernel that holds `limits` on memory itself. A holder of an earlier release knows no `limits`.
     """
 
     __slots__ = ()
@@ -63,6 +68,7 @@ class Spec(
     oom_score_adj: int | None
     memory_bytes: int | None
     marker: bool
+    limits: Limits
 
 
 def parse_spec(raw: object) -> Spec:
@@ -86,6 +92,24 @@ def parse_spec(raw: object) -> Spec:
         oom_score_adj=_whole(read.optional_number("oom_score_adj", low=-1000)),
         memory_bytes=_whole(read.optional_number("memory_bytes")),
         marker=read.flag("marker"),
+        limits=_limits(raw.get("limits")),
+    )
+
+
+def _limits(raw: object) -> Limits:
+    if raw is None:
+        return NO_LIMITS
+    if not isinstance(raw, dict):
+        raise BadRequest(f"spec.limits is {_kind(raw)}, not an object")
+    read = _Reader({f"limits.{key}": value for key, value in raw.items()})
+    return Limits(
+        cpus=read.optional_number("limits.cpus"),
+        memory_bytes=_whole(read.optional_number("limits.memory_bytes")),
+        pids=_whole(read.optional_number("limits.pids")),
+        disk_bytes=_whole(read.optional_number("limits.disk_bytes")),
+        disk_paths=read.paths("limits.disk_paths"),
+        groups=read.directories("limits.groups"),
+        exact=read.flag("limits.exact"),
     )
 
 
@@ -136,6 +160,18 @@ class _Reader:
         if not _clean(value) or not os.path.isabs(value):
             raise BadRequest(f"spec.{key} is {value!r}, not an absolute path")
         return str(value)
+
+    def paths(self, key: str) -> tuple[str, ...]:
+        value = self._raw.get(key, [])
+        if not isinstance(value, list) or not all(_clean(each) and os.path.isabs(each) for each in value):
+            raise BadRequest(f"spec.{key} is not a list of absolute paths")
+        return tuple(value)
+
+    def directories(self, key: str) -> dict[str, str]:
+        value = self._raw.get(key, {})
+        if not isinstance(value, dict) or not all(_clean(each) and os.path.isabs(each) for each in value.values()):
+            raise BadRequest(f"spec.{key} is not an object of absolute paths")
+        return dict(value)
 
     def command(self, key: str) -> list[str]:
         value = self._get(key)

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Run(namedtuple("Run", "attempt boot_id waiter container cgroup started_at log")):
-    """A started attempt; `started_at` in Unix seconds, `log` and `cgroup` are paths."""
+class Run(namedtuple("Run", "attempt boot_id waiter container cgroup started_at log limit_groups", defaults=((),))):
+    """A started attempt; `started_at` in Unix seconds, `log` and `cgroup` are paths.
+
+    `limit_groups` are the job's cgroups of version 1.
+    """
 
     __slots__ = ()
     attempt: str
@@ -24,6 +27,7 @@ class Run(namedtuple("Run", "attempt boot_id waiter container cgroup started_at 
     cgroup: str | None
     started_at: float
     log: str
+    limit_groups: tuple[str, ...]
 
     @property
     def of_this_boot(self) -> bool:
@@ -45,6 +49,7 @@ def parse_run(raw: Mapping[str, Any]) -> Run:
             cgroup=None if raw.get("cgroup") is None else str(raw["cgroup"]),
             started_at=float(raw["started_at"]),
             log=str(raw["log"]),
+            limit_groups=tuple(map(str, raw.get("limit_groups", ()))),
         )
     except KeyError as error:
         raise ValueError(f"run.json has no {error}") from error

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Target(namedtuple("Target", "container cgroup reaper spared", defaults=(None, None, frozenset()))):
-    """Whose processes to end: `reaper` is the pid whose children are orphans of the job, but for `spared`."""
+class Target(namedtuple("Target", "container cgroup reaper spared groups", defaults=(None, None, frozenset(), ()))):
+    """Whose processes to end: `reaper` is the pid whose children are orphans of the job, but for `spared`.
+
+    `groups` are further cgroups of the job, of version 1.
+    """
 
     __slots__ = ()
     container: Identity
     cgroup: str | None
     reaper: int | None
     spared: frozenset[int]
+    groups: tuple[str, ...]
 
 
 def members(table: Iterable[Stat], target: Target) -> list[Stat]:
@@ -57,8 +61,8 @@ def _roots(table: list[Stat], target: Target) -> list[Stat]:
 
 def kill(target: Target) -> list[Stat]:
     """Send SIGKILL to every process of the job; returns those found alive (none: all are gone)."""
-    if target.cgroup is not None:
-        cgroups.kill(target.cgroup)
+    for group in _groups(target):
+        cgroups.kill(group)
     found = members(processes.scan(), target)
     for stat in found:
         processes.send_signal(stat.identity, signal.SIGKILL)
@@ -69,14 +73,28 @@ def swept(target: Target) -> bool:
     """One round of killing; True once no process was left and the cgroup is removed."""
     if kill(target):
         return False
-    if target.cgroup is None:
-        return True
-    return not cgroups.populated(target.cgroup) and cgroups.remove(target.cgroup)
+    if target.cgroup is not None and cgroups.populated(target.cgroup):
+        return False
+    return all(cgroups.remove(group) for group in _groups(target))
 
 
-def rss_bytes(target: Target) -> int:
-    """The resident memory of all processes of the job; shared pages count once for each."""
+def _groups(target: Target) -> list[str]:
+    return [*([] if target.cgroup is None else [target.cgroup]), *target.groups]
+
+
+def usage(target: Target) -> tuple[int, int]:
+    """Resident bytes and threads of all processes of the job; shared pages count once for each process."""
+    found = _living(target)
+    return sum(stat.rss_bytes for stat in found), sum(stat.threads for stat in found)
+
+
+def pids(target: Target) -> list[int]:
+    """The processes of the job."""
+    return [stat.pid for stat in _living(target)]
+
+
+def _living(target: Target) -> list[Stat]:
     if target.cgroup is not None:
-        found = (processes.read_stat(pid) for pid in cgroups.pids(target.cgroup))
-        return sum(stat.rss_bytes for stat in found if stat is not None)
-    return sum(stat.rss_bytes for stat in members(processes.scan(), target))
+        found = [processes.read_stat(pid) for pid in cgroups.pids(target.cgroup)]
+        return [stat for stat in found if stat is not None]
+    return members(processes.scan(), target)

@@ -14,9 +14,10 @@ import signal
 import sys
 import time
 
-from agent.supervisor import cgroups, files, ladder, launch, processes, sweep
+from agent.supervisor import cgroups, files, ladder, launch, limits, processes, sweep, usage
 from agent.supervisor.joblog import JobLog
 from agent.supervisor.wakeup import Wakeup
+from agent.supervisor.watch import DISK, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from agent.supervisor.protocol import Spec
 
 READY = b"ready"
-WATCHDOG_INTERVAL_S = 1.0
+# The start of a container is work for several CPUs, but one that never says that it is over is not left alone.
+FREE_START_S = 10.0
 # poll() measures time without suspension, deadlines with it: look at the clock this often, at least.
 LONGEST_SLEEP_S = 60.0
 SWEEP_PAUSES_S = (0.005, 1.0)
@@ -90,8 +92,9 @@ def _undo(spec: Spec, ready: int) -> None:
     _close_others(keep={0, 1, 2, ready})
     with contextlib.suppress(ChildProcessError):
         os.waitpid(-1, 0)
-    if spec.cgroup is not None:
-        cgroups.remove(spec.cgroup)
+    for group in (spec.cgroup, *spec.limits.groups.values()):
+        if group is not None:
+            cgroups.remove(group)
 
 
 class Waiter:
@@ -100,18 +103,23 @@ class Waiter:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._marker = _open_marker(spec)
-        if spec.cgroup is not None:
-            cgroups.create(spec.cgroup)
+        for group in (spec.cgroup, *spec.limits.groups.values()):
+            if group is not None:
+                cgroups.create(group)
+        held = limits.impose(spec.cgroup, spec.limits)
         self._child = launch.fork_child(spec)
         self._wakeup = Wakeup((signal.SIGTERM, signal.SIGCHLD))
-        self._target = sweep.Target(self._child.process, spec.cgroup, os.getpid())
+        groups = tuple(spec.limits.groups.values())
+        self._target = sweep.Target(self._child.process, spec.cgroup, os.getpid(), groups=groups)
         self._log = JobLog(os.path.join(spec.directory, files.LOG), self._child.output, spec.log_limit_bytes)
         self._started_at, self._began = time.time(), boottime()
         self._ladder: Ladder | None = None
-        self._watch_at = self._began + WATCHDOG_INTERVAL_S
+        self._watch = Watch(spec, self._target, held, self._began)
+        self._throttle_at: float | None = self._began + FREE_START_S if spec.marker else self._began
         self._marked = False
         self._ended = False
         self._oom = False
+        self._counted = usage.Counted()
         self._launched = False
         self._error: str | None = None
         self._poll = self._watched()
@@ -150,6 +158,7 @@ class Waiter:
             "cgroup": self._spec.cgroup,
             "started_at": self._started_at,
             "log": os.path.join(self._spec.directory, files.LOG),
+            "limit_groups": list(self._target.groups),
         }
 
     # One turn: wait until something happens, then look at everything that may have.
@@ -168,7 +177,8 @@ class Waiter:
             self._check_time(boottime())
 
     def _sleep_ms(self) -> float | None:
-        due = [at for at in (self._deadline(), self._next_look()) if at is not None]
+        looks = (self._deadline(), self._watch.next_look(), self._throttle_at)
+        due = [at for at in looks if at is not None]
         if not due:
             return None
         return max(0.0, min(min(due) - boottime(), LONGEST_SLEEP_S)) * 1000 + 1
@@ -177,9 +187,6 @@ class Waiter:
         if self._ladder is not None:
             return ladder.next_due(self._ladder)
         return None if self._spec.timeout_s is None else self._began + self._spec.timeout_s
-
-    def _next_look(self) -> float | None:
-        return None if self._spec.memory_bytes is None else self._watch_at
 
     def _take_signals(self) -> None:
         if signal.SIGTERM in self._wakeup.take():
@@ -203,6 +210,15 @@ class Waiter:
         if self._marker is not None and not self._marked and _has_byte(self._marker):
             self._marked = True
             self._poll.unregister(self._marker)
+            self._throttle()
+
+    def _throttle(self) -> None:
+        """Limit CPU time, once."""
+        self._throttle_at = None
+        try:
+            limits.throttle(self._spec.cgroup, self._spec.limits)
+        except OSError as error:
+            self._complain(str(error))
 
     def _reap(self) -> None:
         """Collect orphans; the container itself stays unreaped, so that nobody reuses its pid or session."""
@@ -236,15 +252,13 @@ class Waiter:
         timeout = self._spec.timeout_s
         if self._ladder is None and timeout is not None and now >= self._began + timeout:
             self._stop("timeout", self._spec.grace_s)
-        if self._spec.memory_bytes is not None and now >= self._watch_at:
-            self._watch_memory(self._spec.memory_bytes, now)
+        if self._throttle_at is not None and now >= self._throttle_at:
+            self._throttle()
+        over = self._watch.look(now)
+        if over is not None:
+            self._stop(over, 0)
         if self._ladder is not None:
             self._climb(self._ladder, now)
-
-    def _watch_memory(self, limit: int, now: float) -> None:
-        self._watch_at = now + WATCHDOG_INTERVAL_S
-        if sweep.rss_bytes(self._target) > limit:
-            self._stop("memory", 0)
 
     def _climb(self, stop: Ladder, now: float) -> None:
         step = ladder.due(stop, now)
@@ -259,8 +273,8 @@ class Waiter:
 
     def _sweep(self) -> None:
         """Kill whatever the job left, until nothing is left; its cgroup goes with it, so ask that first."""
-        if self._spec.cgroup is not None:
-            self._oom = cgroups.oom_kills(self._spec.cgroup) > 0
+        self._oom = limits.oom_kills(self._spec.cgroup, self._spec.limits) > 0
+        self._counted = usage.of_groups(self._spec.cgroup, self._spec.limits.groups)
         pause, longest = SWEEP_PAUSES_S
         complain_at = boottime() + SWEEP_COMPLAINT_S
         while not sweep.swept(self._target):
@@ -286,21 +300,29 @@ class Waiter:
     def _result(self) -> dict[str, Any]:
         _, status = os.waitpid(self._child.process.pid, 0)
         self._log.close()
+        reaped, elapsed_s = resource.getrusage(resource.RUSAGE_CHILDREN), boottime() - self._began
         return {
             "attempt": self._spec.attempt,
             "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) and self._error is None else None,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-            "why": "exited" if self._ladder is None else self._ladder.why,
+            "why": self._why(status),
             "error": self._error,
             "started": self._marked if self._marker is not None else None,
             "started_at": self._started_at,
             "ended_at": time.time(),
-            "elapsed_s": boottime() - self._began,
+            "elapsed_s": elapsed_s,
             "log_bytes": self._log.seen_bytes,
             "log_truncated": self._log.truncated,
-            "rusage": _usage(),
+            "rusage": _rusage(reaped),
+            "usage": usage.record(self._counted, reaped, self._watch.most_resident, elapsed_s),
             "oom": self._oom,
         }
+
+    def _why(self, status: int) -> str:
+        if self._ladder is not None:
+            return self._ladder.why
+        too_large = self._spec.limits.disk_bytes is not None and _died_of(status, signal.SIGXFSZ)
+        return DISK if too_large else self._watch.look_back() or "exited"
 
     def _write_exit(self, record: dict[str, Any]) -> None:
         """A result is never given up: on a full disk, try again until there is room."""
@@ -325,7 +347,16 @@ def _open_marker(spec: Spec) -> int | None:
     path = os.path.join(spec.directory, files.MARKER)
     files.remove_if_there(path)
     os.mkfifo(path, 0o600)
-    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    marker = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.fchmod(marker, 0o200)  # a job that could read it could take the byte before this process does
+    return marker
+
+
+def _died_of(status: int, number: int) -> bool:
+    """Whether the process died of a signal, or tells that its own child did, as shells and runtimes do."""
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status) == number
+    return os.WEXITSTATUS(status) == 128 + number
 
 
 def _has_byte(fifo: int) -> bool:
@@ -335,7 +366,6 @@ def _has_byte(fifo: int) -> bool:
         return False
 
 
-def _usage() -> dict[str, float]:
+def _rusage(reaped: resource.struct_rusage) -> dict[str, float]:
     """What the job's reaped processes used; `max_rss_bytes` is that of the largest one."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"user_s": usage.ru_utime, "system_s": usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024}
+    return {"user_s": reaped.ru_utime, "system_s": reaped.ru_stime, "max_rss_bytes": reaped.ru_maxrss * 1024}

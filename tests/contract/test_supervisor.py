@@ -20,8 +20,11 @@ from agent.supervisor import cgroups, processes, protocol
 from agent.supervisor.client import Absent, HolderRefused, HolderUnavailable, Lost, Running
 
 from tests.supervision import (
+    BURN,
     CGROUP_MOUNTS,
+    HOGS,
     LONG,
+    MIB,
     Supervision,
     children_of,
     copy_of_the_package,
@@ -29,6 +32,7 @@ from tests.supervision import (
     named,
     pss_kib,
     session_of,
+    told_cpu_s,
     wrapper,
 )
 from tests.waiting import wait_until
@@ -232,6 +236,29 @@ def test_job_that_takes_too_much_memory_is_killed(supervision: Supervision, cgro
 def test_job_within_its_memory_is_left_alone(supervision: Supervision) -> None:
     supervision.shell("a", "sleep 2.2; exit 4", memory_bytes=100 << 20)
     assert supervision.ended("a").exit_code == 4
+
+
+# Use
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_cpu_time_is_what_the_job_says_of_itself(supervision: Supervision, cgroup: str | None, grouped: bool) -> None:
+    supervision.shell("a", BURN, cgroup=cgroup if grouped else None)
+    used, told = supervision.ended("a").usage, told_cpu_s(supervision.log("a"))
+    assert told > 0.1
+    assert 0.9 * told <= used.user_s + used.system_s <= 1.5 * told + 0.2
+    assert used.wall_s > 0.5 * told
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_peak_of_memory_is_that_of_all_processes_together(
+    supervision: Supervision, cgroup: str | None, grouped: bool
+) -> None:
+    supervision.shell("a", HOGS, cgroup=cgroup if grouped else None, memory_bytes=1024 * MIB)
+    result = supervision.ended("a")
+    assert result.exit_code == 0
+    assert result.max_rss_bytes < 90 * MIB  # of the largest one
+    assert 110 * MIB < result.usage.peak_memory_bytes < 240 * MIB
 
 
 # Deaths

@@ -10,19 +10,34 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
 import pytest
 from agent.adapters.local_image import build_image
 from agent.supervisor import processes
-from agent.supervisor.client import Lost
+from agent.supervisor.client import Exited, Lost
 
-from tests.supervision import LONG, Supervision, copy_of_the_package, kill, named, session_of, wrapper
+from tests.supervision import (
+    BURN,
+    HOGS,
+    LONG,
+    MIB,
+    Supervision,
+    copy_of_the_package,
+    kill,
+    named,
+    session_of,
+    told_cpu_s,
+    wrapper,
+)
 from tests.waiting import wait_until
 
 NOBODY = 65534
 ROUNDS = 20
+KILLS = 50
+SIDE_BY_SIDE = 6
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +125,16 @@ def test_container_that_cannot_be_set_up_has_no_marker(supervision: Supervision,
     assert b"FATAL" in supervision.log("a")
 
 
+def test_use_of_a_container_is_what_its_payload_says_and_the_runtimes_part(
+    supervision: Supervision, image: Path
+) -> None:
+    supervision.client.start(launch(supervision, "a", image, f"{BURN}; {HOGS}", memory_bytes=1024 * MIB))
+    used, told = supervision.ended("a").usage, told_cpu_s(supervision.log("a"))
+    assert told > 0.1
+    assert 0.9 * told <= used.user_s + used.system_s <= 2 * told + 5
+    assert 110 * MIB < used.peak_memory_bytes < 400 * MIB
+
+
 def test_payload_gets_term_and_its_answer_counts(supervision: Supervision, image: Path) -> None:
     script = f"trap 'echo saved; exit 9' TERM; echo up; sleep {LONG} & wait"
     supervision.client.start(launch(supervision, "a", image, script))
@@ -149,6 +174,57 @@ def test_container_without_holder_and_waiter_is_removed(supervision: Supervision
     kill(run.waiter)
     supervision.client.remove("a")
     assert (named(token), session_of(run)) == ([], [])
+
+
+def _kill_somehow(supervision: Supervision, attempt: str, chance: random.Random) -> None:
+    """End the attempt in one of the ways in which it may happen: asked for, or by a kill of any one of its parts."""
+    run = supervision.run_of(attempt)
+    way = chance.choice(("term", "term", "container", "member", "member", "waiter"))
+    if way == "container":
+        processes.send_signal(run.container, signal.SIGKILL)
+    elif way == "waiter":
+        processes.send_signal(run.waiter, signal.SIGKILL)
+    else:
+        for one in session_of(run) if way == "member" else ():
+            if chance.random() < 0.3:
+                processes.send_signal(one.identity, signal.SIGKILL)
+        processes.send_signal(run.waiter, signal.SIGTERM)  # a payload may do without the ones that were killed
+
+
+def _is_over(supervision: Supervision, attempt: str) -> bool:
+    return isinstance(supervision.client.read_status(attempt), (Exited, Lost))
+
+
+PAYLOADS = (
+    "sleep {token}",
+    "trap '' TERM; sleep {token} & while :; do sleep {token}; done",
+    "setsid sleep {token} & setsid sh -c 'trap \"\" TERM; sleep {token}; sleep {token}' & sleep 0.3",
+    "(setsid sh -c '(setsid sleep {token} &); (setsid sleep {token} &)' &); exit 3",
+    "while :; do sleep 0.01; done",
+)
+
+
+def test_kills_at_random_moments_leave_no_process_and_no_mount(supervision: Supervision, image: Path) -> None:
+    """A hundred for both users together."""
+    token = f"{LONG}.{random.randrange(10**9):09d}"
+
+    def one(number: int) -> None:
+        attempt, own = f"k{number}", random.Random(f"kill {number}")
+        script = own.choice(PAYLOADS).format(token=token)
+        supervision.client.start(launch(supervision, attempt, image, script, grace_s=0.5))
+        Event().wait(own.uniform(0, 0.8))
+        _kill_somehow(supervision, attempt, own)
+        wait_until(lambda: _is_over(supervision, attempt), 60, f"{attempt} is over: {script}")
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(one, range(KILLS)))
+    wait_until(lambda: not named(token), 10, "no process is left")
+    for number in range(KILLS):
+        assert session_of(supervision.run_of(f"k{number}")) == []
+        supervision.client.remove(f"k{number}")
+    assert named(str(supervision.attempts)) == []
+    assert str(supervision.folder) not in Path("/proc/self/mountinfo").read_text()
+    assert [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(image) in line] == []
 
 
 def test_stop_at_any_moment_of_the_start_leaves_nothing(supervision: Supervision, image: Path) -> None:

@@ -1,10 +1,24 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from agent.adapters.cgroup import Tree, job_groups, parse_mount, parse_own, parse_unit, try_limits
+from agent.adapters.cgroup import (
+    NOWHERE,
+    OWN,
+    Tree,
+    is_ours,
+    job_groups,
+    job_place,
+    parse_mount,
+    parse_own,
+    parse_unit,
+    remove_place,
+    try_limits,
+)
 
 UNIFIED = "25 1 0:23 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 HYBRID = """\
@@ -49,6 +63,8 @@ def test_the_own_group_is_the_one_of_version_2(cgroup: str, own: str | None) -> 
         ("/user.slice/user@1.service/app.slice/a.scope", "/user.slice/user@1.service/app.slice/a.scope"),
         ("/user.slice/user@1.service/init.scope/x", "/user.slice/user@1.service/init.scope"),
         ("/lab/agent", "/lab/agent"),
+        (f"/lab/{OWN}", "/lab"),
+        (f"/{OWN}", ""),
         ("/", ""),
     ],
 )
@@ -260,3 +276,145 @@ def test_a_plain_directory_is_not_taken_for_a_tree(tmp_path: Path) -> None:
     found = try_limits(Path("/state"), kernel.proc)
     assert found["step"] == "kill"
     assert kernel.left() == []
+
+
+# --- being in the way -------------------------------------------------------------------------------------------------
+
+
+class Guarded(Kernel):
+    """A tree whose own group has processes: controllers can be switched on there once `moved` have left it."""
+
+    def __init__(self, folder: Path, ours: tuple[int, ...]) -> None:
+        super().__init__(folder, "/system.slice/edge.service")
+        self.tree = Tree(self.make, self.remove, ours.__contains__)
+        (self.own / "cgroup.procs").write_text("7\n8\n")
+        self.busy(self.own)
+
+    def make(self, group: Path) -> None:
+        """As soon as there is a group for them, processes leave: here, all at once."""
+        super().make(group)
+        if group.name == OWN:
+            (self.own / "cgroup.procs").write_text("")
+            (self.own / "cgroup.subtree_control").rmdir()
+            (self.own / "cgroup.subtree_control").touch()
+
+
+@pytest.fixture
+def busy_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plain directory says in place of the kernel."""
+    monkeypatch.setattr(errno, "EBUSY", errno.EISDIR)
+
+
+@pytest.mark.usefixtures("busy_errors")
+def test_the_agent_itself_moves_out_of_the_way_of_controllers(tmp_path: Path) -> None:
+    kernel = Guarded(tmp_path, ours=(7, 8))
+    assert kernel.try_limits() == {"step": "done"}
+    assert (kernel.own / OWN / "cgroup.procs").read_text() == "8"  # the last one written, where the kernel adds
+
+
+@pytest.mark.usefixtures("busy_errors")
+def test_others_are_never_moved(tmp_path: Path) -> None:
+    kernel = Guarded(tmp_path, ours=(7,))
+    assert kernel.try_limits()["step"] == "enable"
+    assert not (kernel.own / OWN).exists()
+
+
+def test_this_process_and_what_it_started_are_ours_and_others_are_not() -> None:
+    gate, opened = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(gate, 1)
+        os._exit(0)
+    try:
+        assert is_ours(os.getpid())
+        assert is_ours(child)
+        assert not is_ours(1)
+        assert not is_ours(os.getppid())
+    finally:
+        os.write(opened, b"x")
+        os.waitpid(child, 0)
+        os.close(gate)
+        os.close(opened)
+
+
+# --- where jobs go ----------------------------------------------------------------------------------------------------
+
+
+def test_where_limits_hold_jobs_go_there_with_all_controllers(kernel: Kernel) -> None:
+    place = job_place(Path("/state"), kernel.proc, kernel.tree)
+    assert place.exact
+    assert place.groups is not None
+    assert place.groups.parent == kernel.own
+    assert (place.groups / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert place.first == {}
+
+
+def test_the_place_of_jobs_stays_when_limits_are_tried_again(kernel: Kernel) -> None:
+    place = job_place(Path("/state"), kernel.proc, kernel.tree)
+    assert kernel.try_limits() == {"step": "done"}
+    assert place.groups is not None
+    assert place.groups.exists()
+
+
+def test_without_one_controller_the_others_are_switched_on_and_limits_are_not_exact(kernel: Kernel) -> None:
+    """A kernel that lacks one refuses all of a line; here, the directory of job groups takes no switches at all."""
+    groups = job_place(Path("/state"), kernel.proc, kernel.tree).groups
+    assert groups is not None
+    kernel.busy(groups)
+    assert not job_place(Path("/state"), kernel.proc, kernel.tree).exact
+
+
+def test_the_place_of_jobs_is_removed_once_no_job_is_in_it(kernel: Kernel) -> None:
+    groups = job_place(Path("/state"), kernel.proc, kernel.tree).groups
+    assert groups is not None
+    kernel.make(groups / "job-1")
+    remove_place(Path("/state"), kernel.proc, kernel.tree)
+    assert groups.exists()
+    kernel.tree.remove(groups / "job-1")
+    remove_place(Path("/state"), kernel.proc, kernel.tree)
+    assert kernel.left() == []
+
+
+def test_without_any_tree_there_is_no_place(kernel: Kernel) -> None:
+    (kernel.proc / "mountinfo").write_text("")
+    assert job_place(Path("/state"), kernel.proc, kernel.tree) == NOWHERE
+
+
+def test_groups_of_version_1_take_what_version_2_does_not(tmp_path: Path) -> None:
+    """A hybrid host: the tree of version 2 has no controllers, and those of version 1 are in trees of their own."""
+    kernel = Kernel(tmp_path)
+    (kernel.own / "cgroup.controllers").write_text("\n")
+    lines = (kernel.proc / "mountinfo").read_text()
+    for controller, file in (("memory", "memory.limit_in_bytes"), ("cpu", "cpu.cfs_quota_us"), ("pids", None)):
+        place = tmp_path / controller
+        lines += f"30 1 0:30 / {place} rw - cgroup cgroup rw,{controller}\n"
+        if file is not None:
+            made = place / "own" / f"{_name_of_groups(kernel)}"
+            made.mkdir(parents=True)
+            (made / file).touch()
+    (kernel.proc / "mountinfo").write_text(lines)
+    (kernel.proc / "cgroup").write_text("4:memory:/own\n3:cpu:/own\n2:pids:/own\n0::/own\n")
+    (kernel.own / "cgroup.subtree_control").unlink()
+    place_of_jobs = job_place(Path("/state"), kernel.proc, kernel.tree)
+    assert not place_of_jobs.exact
+    assert place_of_jobs.groups is not None
+    assert place_of_jobs.first == {
+        "memory": tmp_path / "memory/own" / place_of_jobs.groups.name,
+        "cpu": tmp_path / "cpu/own" / place_of_jobs.groups.name,
+    }
+
+
+def _name_of_groups(kernel: Kernel) -> str:
+    groups = kernel.groups()
+    assert groups is not None
+    return groups.name
+
+
+def test_a_group_below_a_threaded_one_is_not_used_for_limits(kernel: Kernel) -> None:
+    def threaded(group: Path) -> None:
+        kernel.make(group)
+        (group / "cgroup.type").write_text("domain invalid\n")
+
+    found = try_limits(Path("/state"), kernel.proc, Tree(threaded, kernel.remove))
+    assert found["step"] == "type"
+    assert "domain invalid" in found["error"]

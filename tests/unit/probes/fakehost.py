@@ -9,13 +9,13 @@ from typing import Any
 class FakeHost:
     """The Host port over a table of files and one of answers."""
 
-    def __init__(self, files: Mapping[str, str] | None = None, **queries: Any) -> None:
+    def __init__(self, files: Mapping[str, str | bytes] | None = None, **queries: Any) -> None:
         self._files = dict(files or {})
         self._queries = {name.replace("_", "-"): answer for name, answer in queries.items()}
 
     def read(self, path: str) -> bytes | None:
-        text = self._files.get(path)
-        return None if text is None else text.encode()
+        content = self._files.get(path)
+        return content.encode() if isinstance(content, str) else content
 
     def list(self, path: str) -> tuple[str, ...]:
         below = path.rstrip("/") + "/"

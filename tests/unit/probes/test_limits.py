@@ -22,6 +22,7 @@ def test_limits_that_could_be_set_are_exact() -> None:
         ),
         ({"step": "make", "path": "/g", "error": "Permission denied"}, "made (Permission denied)", "Delegate=yes"),
         ({"step": "kill", "path": "/g", "error": "No such file"}, "before kernel 5.14", "kernel"),
+        ({"step": "type", "path": "/g", "error": "invalid"}, "/g takes no processes (invalid)", "threaded"),
         ({"step": "enable", "path": "/g", "error": "busy"}, "switched on in /g (busy)", "DelegateSubgroup=agent"),
         ({"step": "write", "path": "/g", "error": "memory.max"}, "set in /g (memory.max)", "Delegate=yes"),
         ({"step": "of a later release"}, 'ended at "of a later release"', "Delegate=yes"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from agent.supervisor import protocol
 from agent.supervisor.holder import Usage, parse_arguments
+from agent.supervisor.limits import Limits
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -21,13 +22,29 @@ GOOD: dict[str, Any] = {
     "oom_score_adj": -5,
     "memory_bytes": 7,
     "marker": True,
+    "limits": {
+        "cpus": 0.5,
+        "memory_bytes": 8,
+        "pids": 9,
+        "disk_bytes": 10,
+        "disk_paths": ["/state/a"],
+        "groups": {"memory": "/sys/fs/cgroup/memory/x"},
+        "exact": True,
+    },
     "of a later version": 1,
 }
 
 
 def test_spec_is_read_and_unknown_keys_are_ignored() -> None:
     spec = protocol.parse_spec(GOOD)
-    assert spec._asdict() == {key: GOOD[key] for key in spec._fields}
+    read = spec._asdict()
+    limits = read.pop("limits")
+    assert read == {key: GOOD[key] for key in read}
+    assert limits._asdict() == {**GOOD["limits"], "disk_paths": ("/state/a",)}
+
+
+def test_an_agent_of_an_earlier_release_sets_no_limits() -> None:
+    assert protocol.parse_spec({key: GOOD[key] for key in GOOD if key != "limits"}).limits == Limits()
 
 
 def test_what_may_be_absent_is_null() -> None:
@@ -56,6 +73,12 @@ def test_what_may_be_absent_is_null() -> None:
         ("rlimits", {"cores": 1}, "spec.rlimits names 'cores', which this system does not know"),
         ("rlimits", {"core": 1.5}, "spec.rlimits.core is 1.5, not a whole number"),
         ("oom_score_adj", -1001, "spec.oom_score_adj is -1001"),
+        ("limits", [], "spec.limits is a list, not an object"),
+        ("limits", {"cpus": "2"}, "spec.limits.cpus is '2', not a number"),
+        ("limits", {"memory_bytes": -1}, "spec.limits.memory_bytes is -1"),
+        ("limits", {"disk_paths": ["x"]}, "spec.limits.disk_paths is not a list of absolute paths"),
+        ("limits", {"groups": {"cpu": "x"}}, "spec.limits.groups is not an object of absolute paths"),
+        ("limits", {"exact": 1}, "spec.limits.exact is 1, not true or false"),
         ("marker", 1, "spec.marker is 1, not true or false"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from agent.supervisor import processes
-from agent.supervisor.client import parse_exit
+from agent.supervisor.client import Usage, parse_exit
 from agent.supervisor.processes import Identity
 from agent.supervisor.records import parse_run
 
@@ -64,3 +64,14 @@ def test_result_of_this_version_or_a_later_one_is_read() -> None:
 def test_result_without_a_needed_key_is_named() -> None:
     with pytest.raises(ValueError, match=r"exit\.json has no 'why'"):
         parse_exit({name: value for name, value in EXIT.items() if name != "why"})
+
+
+def test_result_of_an_earlier_release_tells_what_its_reaped_processes_used() -> None:
+    assert parse_exit(EXIT).usage == Usage(0.1, 0.2, 5, 1.0)
+
+
+def test_use_is_what_the_waiter_measured() -> None:
+    usage = {"user_s": 3.0, "system_s": 1.0, "peak_memory_bytes": 70, "wall_s": 2.0}
+    assert parse_exit({**EXIT, "usage": {**usage, "later": 1}}).usage == Usage(3.0, 1.0, 70, 2.0)
+    with pytest.raises(ValueError, match=r"exit\.json has no 'wall_s'"):
+        parse_exit({**EXIT, "usage": {"user_s": 3.0, "system_s": 1.0, "peak_memory_bytes": 70}})
