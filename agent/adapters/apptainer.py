@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.adapters import plain_process
-from agent.adapters.cgroup import job_groups
-from agent.adapters.spec import job_spec
+from agent.adapters.cgroup import Place, job_place, remove_place
+from agent.adapters.confinement import Mask, kernel_masks, seccomp_profile
+from agent.adapters.spec import JobLimits, job_spec
 from agent.errors import HostFault, RuntimeUnavailable
+from agent.model.usage import Usage
 from agent.ports import ABSENT, LOST, RUNNING, ContainerRun, Exit, RunStatus
 from agent.supervisor import client
 from agent.supervisor.client import HolderClient, SupervisorError
@@ -24,12 +26,17 @@ SECRETS = "/run/secrets"
 MARKER = "/.edge-agent/marker"
 # Resident memory of starter, init shim and FUSE helper, which is not the job's.
 RUNTIME_MEMORY = 32 * 1024**2
+# Their threads: they grow with the number of CPUs.
+RUNTIME_PIDS = 64
 # Sourced by the runtime's built-in shell just before the payload, in images without any shell, too.
 MARK_SCRIPT = f"echo s > {MARKER}\n"
 
 
-def argv(program: str, run: ContainerRun) -> list[str]:
-    """Return the command line of the container. Nothing secret is in it: everybody on the host can read it."""
+def argv(program: str, run: ContainerRun, masks: Sequence[Mask] = ()) -> list[str]:
+    """Return the command line of the container. Nothing secret is in it: everybody on the host can read it.
+
+    masks: what lies over files of the container's own.
+    """
     directory = run.directory
     return [
         program,
@@ -40,6 +47,7 @@ def argv(program: str, run: ContainerRun) -> list[str]:
         "--no-eval",
         "--no-umask",
         "--no-privs",
+        "--security=" + _csv(f"seccomp:{directory}/seccomp.json"),
         "--uts",
         "--hostname=job",
         *(["--net", "--network=none"] if run.network == "none" else []),
@@ -47,9 +55,14 @@ def argv(program: str, run: ContainerRun) -> list[str]:
         f"--home={_checked(str(run.home))}:{HOME}",
         f"--pwd={os.path.normpath(f'{HOME}/{run.workdir}')}",
         f"--workdir={directory / 'tmp'}",
-        _mount(f"{directory}/marker", MARKER, "rw"),
-        _mount(f"{directory}/mark.sh", "/.singularity.d/env/zz-edge-agent.sh", "ro"),
+        # Read-only it can be written to, being a pipe, and its mode, which forbids to read it, stays.
+        _mount(f"{directory}/marker", MARKER, "ro"),
+        _mount(f"{directory}/mark.sh", "/.singularity.d/env/00-edge-agent.sh", "ro"),
         *([_mount(str(run.secrets), SECRETS, "ro")] if run.secrets is not None else []),
+        *(_mount(source, target, "ro") for source, target in masks),
+        # The container's own /dev has no GPU: what is granted is all it gets. A node keeps its path.
+        *(_mount(node, node, "rw") for node in run.devices.nodes),
+        *(_mount(each.source, each.target, "rw" if each.writable else "ro") for each in run.devices.mounts),
         str(run.image),
         *(run.command or ()),
     ]
@@ -82,21 +95,31 @@ def environment(run: ContainerRun) -> dict[str, str]:
     }
 
 
-def spec(program: str, run: ContainerRun, groups: Path | None) -> dict[str, Any]:
+def spec(
+    program: str, run: ContainerRun, place: Place, limits: JobLimits, masks: Sequence[Mask] = ()
+) -> dict[str, Any]:
     """Return what the holder is told of a container."""
     memory = run.memory + RUNTIME_MEMORY
-    command, env = argv(program, run), environment(run)
-    return job_spec(run, groups, command, env, run.directory, memory=memory, marker=True)
+    command, env = argv(program, run, masks), environment(run)
+    limits = limits._replace(pids=limits.pids + RUNTIME_PIDS)
+    return job_spec(run, place, command, env, run.directory, memory=memory, marker=True, limits=limits)
 
 
 class ApptainerRuntime:
     """The Runtime port. `program` returns the runtime's path, or None where none is installed."""
 
-    def __init__(self, state_dir: Path, program: Callable[[], str | None], idle_exit: int | None = 60) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        program: Callable[[], str | None],
+        idle_exit: int | None = 60,
+        limits: JobLimits = JobLimits(),  # noqa: B008 - immutable
+    ) -> None:
         """`idle_exit`: seconds after which a holder without jobs leaves; None = it stays."""
         self._client = HolderClient(state_dir, idle_exit_s=idle_exit)
         self._program = program
         self._state_dir = state_dir
+        self._limits = limits
 
     def start(self, run: ContainerRun) -> None:
         """See ports.Runtime. Raises HostFault for a path that cannot be mounted, JobFault for want of a command."""
@@ -104,14 +127,19 @@ class ApptainerRuntime:
             self._client.start(self._spec(run))
 
     def _spec(self, run: ContainerRun) -> dict[str, Any]:
-        groups = job_groups(self._state_dir)
         if run.image.is_dir():
-            return plain_process.spec(run, groups)
+            return plain_process.spec(run, self._place(), self._limits)
         program = self._program()
         if program is None:
             raise RuntimeUnavailable("no apptainer or singularity on PATH; install it or set runtime.path")
         (run.directory / "mark.sh").write_text(MARK_SCRIPT)
-        return spec(program, run, groups)
+        (run.directory / "seccomp.json").write_text(seccomp_profile())
+        return spec(program, run, self._place(), self._limits, kernel_masks(os.geteuid()))
+
+    def _place(self) -> Place:
+        """Return where the groups of jobs go: where the holder is."""
+        self._client.ensure()
+        return job_place(self._state_dir)
 
     def status(self, attempt_id: str, timeout: float = 0.0) -> RunStatus:
         """See ports.Runtime."""
@@ -132,6 +160,7 @@ class ApptainerRuntime:
         """End all jobs and the holder, as on a shutdown; nothing happens where no holder runs."""
         with contextlib.suppress(SupervisorError):
             self._client.end()
+        remove_place(self._state_dir)
 
 
 @contextlib.contextmanager
@@ -161,4 +190,10 @@ def _exit(exit: client.Exit) -> Exit:
         started_at=exit.started_at,
         ended_at=exit.ended_at,
         error=exit.error,
+        usage=_usage(exit.usage),
     )
+
+
+def _usage(used: client.Usage) -> Usage:
+    cpu_s = used.user_s + used.system_s
+    return Usage(cpu_s=cpu_s, peak_memory_bytes=used.peak_memory_bytes, wall_s=used.wall_s)

@@ -14,12 +14,17 @@ import pytest
 from agent.adapters.apptainer import ApptainerRuntime
 from agent.adapters.cgroup import job_groups
 from agent.adapters.local_image import build_image, make_root
+from agent.config import Config
+from agent.config.sections import AgentSection, RuntimeSection
+from agent.config.studioml import StudioMLSection
 from agent.errors import JobFault, RuntimeUnavailable
+from agent.model.run import Devices, Mount
 from agent.ports import ABSENT, RUNNING, ContainerRun, Exit, Runtime
 from agent.process import run as run_program
+from agent.wiring import run_trial
 
 from tests.local_runtime import LocalRuntime
-from tests.supervision import LONG, named
+from tests.supervision import BURN, LONG, named, told_cpu_s
 from tests.waiting import wait_until
 
 DEADLINE = 30.0
@@ -366,6 +371,19 @@ def test_daemons_in_sessions_of_their_own_end_with_the_job(plain: World, token: 
     assert (plain.ended("job.2").exit_code, named(token)) == (0, [])
 
 
+@pytest.mark.parametrize("kind", ["container", "plain"])
+def test_the_use_of_a_job_is_measured(request: pytest.FixtureRequest, kind: str) -> None:
+    world: World = request.getfixturevalue(kind)
+    told = told_cpu_s(world.run(f"dd if=/dev/zero of=/dev/null bs=80M count=1 2>&1; {BURN}"))
+    used = world.ended().usage
+    assert used is not None
+    assert None not in (used.cpu_s, used.peak_memory_bytes, used.wall_s)
+    assert 0.9 * told <= (used.cpu_s or 0.0) <= 2 * told + 5
+    assert 80 * 1024**2 < (used.peak_memory_bytes or 0) < 300 * 1024**2
+    assert (used.wall_s or 0.0) > 0.5 * told
+    assert (used.gpu_memory_bytes, used.gpu_utilization) == (None, None)
+
+
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_ended(plain: World) -> None:
     script = "import time; held = b'x' * (200 << 20); print('held'); time.sleep(600)"
     plain.start("", command=("python", "-c", script), memory=100 << 20)
@@ -380,6 +398,18 @@ def test_plain_processes_need_nothing_of_a_container_and_leave_nothing(plain: Wo
     assert sorted(path.name for path in directory.iterdir()) == ["exit.json", "lock", "log", "run.json", "tmp", "work"]
     groups = job_groups(plain.state)
     assert groups is None or not (groups / "job.1").exists()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_faulty_host_without_a_runtime_tries_itself_the_way_its_jobs_run(plain: World, trusted: bool) -> None:
+    nowhere = RuntimeSection(path=str(plain.state / "no-runtime"))
+    config = Config(AgentSection(str(plain.state)), runtime=nowhere, studioml=StudioMLSection(trusted=trusted))
+    if trusted:
+        run_trial(config, plain.runtime, plain.state)
+    else:
+        with pytest.raises(RuntimeUnavailable, match="no apptainer"):
+            run_trial(config, plain.runtime, plain.state)
+    assert not list((plain.state / "attempts").glob("*"))
 
 
 def test_a_new_runtime_sees_a_plain_process_and_can_stop_it(plain: World) -> None:
@@ -514,6 +544,19 @@ def test_the_job_cannot_undo_that_it_was_started(container: World) -> None:
     assert (ended.exit_code, ended.started) == (255, True)
 
 
+def test_a_container_without_memory_is_ended_and_says_so(container: World) -> None:
+    """Here the limit is the kernel's or the waiter's, as the machine allows."""
+    container.start("dd if=/dev/zero of=/dev/null bs=200M count=9999; sleep 600", memory=64 << 20)
+    assert container.ended().why == "memory"
+
+
+@pytest.mark.parametrize("place", [".", "/tmp"])  # noqa: S108 - the container's own
+def test_a_container_that_fills_the_disk_is_ended(container: World, place: str) -> None:
+    script = f"cd {place}; n=0; while :; do n=$((n+1)); dd if=/dev/zero of=$n bs=1M count=2 2>/dev/null; done"
+    container.start(script, disk=32 << 20)
+    assert container.ended().why == "disk"
+
+
 def test_nothing_is_left_of_a_job_not_even_its_control_group(container: World) -> None:
     container.run("true")
     container.runtime.remove("job.1")
@@ -555,3 +598,23 @@ def test_a_directory_that_cannot_be_written_to_is_told_in_the_agents_words(tmp_p
     shutil.rmtree(spec.directory)
     with pytest.raises(RuntimeUnavailable, match=r"mark\.sh"):
         world.runtime.start(spec)
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+def test_a_container_has_the_nodes_and_files_that_it_was_granted_and_no_other(container: World, tmp_path: Path) -> None:
+    library = tmp_path / "libx, of the host.so"
+    library.write_text("the host's\n")
+    granted = Devices(("/dev/full",), (Mount(str(library), "/.singularity.d/libs/libx.so.1"),))
+    script = "echo /dev/full*; cat /.singularity.d/libs/libx.so.1; head -c 3 /dev/full | wc -c"
+    assert container.run(script, devices=granted) == b"/dev/full\nthe host's\n3\n"
+    assert container.run("echo /dev/full*", "job.2") == b"/dev/full*\n"
+
+
+def test_what_is_granted_can_be_changed_only_where_that_was_granted(container: World, tmp_path: Path) -> None:
+    for name in ("closed", "open"):
+        (tmp_path / name).write_text("before\n")
+    mounts = (Mount(str(tmp_path / "closed"), "/closed"), Mount(str(tmp_path / "open"), "/open", writable=True))
+    container.run("echo after > /open; ! echo after > /closed", devices=Devices((), mounts))
+    assert [(tmp_path / name).read_text() for name in ("closed", "open")] == ["before\n", "after\n"]

@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.adapters.apptainer import RUNTIME_MEMORY, argv, environment, spec
+from agent.adapters.apptainer import RUNTIME_MEMORY, RUNTIME_PIDS, argv, environment, spec
+from agent.adapters.cgroup import NOWHERE, Place
+from agent.adapters.confinement import Mask
+from agent.adapters.spec import JobLimits
 from agent.errors import HostFault
+from agent.model.run import Devices, Mount
 from agent.ports import ContainerRun
+from agent.supervisor.limits import Limits
 from agent.supervisor.protocol import Spec, parse_spec
 
 
@@ -38,6 +43,7 @@ GOLDEN = [
     "--no-eval",
     "--no-umask",
     "--no-privs",
+    "--security=seccomp:/state/attempts/job.1/seccomp.json",
     "--uts",
     "--hostname=job",
     "--net",
@@ -46,8 +52,8 @@ GOLDEN = [
     "--home=/state/attempts/job.1/work:/home/job",
     "--pwd=/home/job",
     "--workdir=/state/attempts/job.1/tmp",
-    "--mount=type=bind,src=/state/attempts/job.1/marker,dst=/.edge-agent/marker",
-    "--mount=type=bind,src=/state/attempts/job.1/mark.sh,dst=/.singularity.d/env/zz-edge-agent.sh,ro",
+    "--mount=type=bind,src=/state/attempts/job.1/marker,dst=/.edge-agent/marker,ro",
+    "--mount=type=bind,src=/state/attempts/job.1/mark.sh,dst=/.singularity.d/env/00-edge-agent.sh,ro",
     "/images/a.sif",
     "train",
     "--epochs",
@@ -65,13 +71,56 @@ def test_without_a_command_the_image_is_run() -> None:
 
 
 def test_the_hosts_network_is_the_absence_of_another() -> None:
-    assert argv("/usr/bin/apptainer", run_in(network="host")) == GOLDEN[:10] + GOLDEN[12:]
+    words = argv("/usr/bin/apptainer", run_in(network="host"))
+    assert words == [word for word in GOLDEN if word not in ("--net", "--network=none")]
 
 
 def test_secrets_are_mounted_read_only() -> None:
     words = argv("/usr/bin/apptainer", run_in(secrets=Path("/state/attempts/job.1/secrets")))
     mount = "--mount=type=bind,src=/state/attempts/job.1/secrets,dst=/run/secrets,ro"
-    assert words == [*GOLDEN[:18], mount, *GOLDEN[18:]]
+    assert words == [*GOLDEN[:-4], mount, *GOLDEN[-4:]]
+
+
+def test_masks_are_the_last_mounts_and_read_only() -> None:
+    masks = [Mask("/proc/sys", "/proc/sys"), Mask("/dev/null", "/proc/keys")]
+    words = argv("/usr/bin/apptainer", run_in(), masks)
+    mounts = ["--mount=type=bind,src=/proc/sys,dst=/proc/sys,ro", "--mount=type=bind,src=/dev/null,dst=/proc/keys,ro"]
+    assert words == [*GOLDEN[:-4], *mounts, *GOLDEN[-4:]]
+
+
+def test_everything_at_once_in_a_directory_with_an_odd_name() -> None:
+    odd = Path('/srv/the "state" $(id)/job.1')
+    run = run_in(odd, image=Path("/images/my image.sif"), workdir="my sub", secrets=odd / "secrets", network="host")
+    assert argv("/opt/a b/apptainer", run, [Mask("/proc/sys", "/proc/sys")]) == [
+        "/opt/a b/apptainer",
+        "-s",
+        "exec",
+        "--containall",
+        "--cleanenv",
+        "--no-eval",
+        "--no-umask",
+        "--no-privs",
+        '--security="seccomp:/srv/the ""state"" $(id)/job.1/seccomp.json"',
+        "--uts",
+        "--hostname=job",
+        "--no-mount=sys,bind-paths",
+        '--home=/srv/the "state" $(id)/job.1/work:/home/job',
+        "--pwd=/home/job/my sub",
+        '--workdir=/srv/the "state" $(id)/job.1/tmp',
+        '--mount=type=bind,"src=/srv/the ""state"" $(id)/job.1/marker",dst=/.edge-agent/marker,ro',
+        '--mount=type=bind,"src=/srv/the ""state"" $(id)/job.1/mark.sh",dst=/.singularity.d/env/00-edge-agent.sh,ro',
+        '--mount=type=bind,"src=/srv/the ""state"" $(id)/job.1/secrets",dst=/run/secrets,ro',
+        "--mount=type=bind,src=/proc/sys,dst=/proc/sys,ro",
+        "/images/my image.sif",
+        "train",
+        "--epochs",
+        "3",
+    ]
+
+
+@pytest.mark.parametrize("word", ["--bind=/:/host", "-B", "$(id)", "`id`", "a\nb", "", "it's"])
+def test_words_of_the_job_stand_behind_the_image_as_they_are(word: str) -> None:
+    assert argv("/usr/bin/apptainer", run_in(command=(word, word))) == [*GOLDEN[:-3], word, word]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +132,7 @@ def test_the_working_directory_is_below_the_home(workdir: str, inside: str) -> N
 
 def test_quotes_in_a_path_are_doubled_in_a_mount() -> None:
     words = argv("apptainer", run_in(Path('/srv/"state"/job.1')))
-    assert '--mount=type=bind,"src=/srv/""state""/job.1/marker",dst=/.edge-agent/marker' in words
+    assert '--mount=type=bind,"src=/srv/""state""/job.1/marker",dst=/.edge-agent/marker,ro' in words
     assert '--home=/srv/"state"/job.1/work:/home/job' in words
 
 
@@ -96,6 +145,18 @@ def test_a_comma_in_the_path_of_a_mount_is_quoted() -> None:
 def test_a_state_directory_that_cannot_be_mounted_is_named(path: str) -> None:
     with pytest.raises(HostFault, match=f'the state directory "{path}/work" has a ":" or ","'):
         argv("apptainer", run_in(Path(path)))
+
+
+def test_granted_nodes_keep_their_paths_and_files_are_read_only_unless_said_otherwise() -> None:
+    mounts = (Mount("/lib/libcuda.so.1", "/.singularity.d/libs/libcuda.so.1"), Mount("/a", "/b", writable=True))
+    words = argv("/usr/bin/apptainer", run_in(devices=Devices(("/dev/nvidia1", "/dev/nvidiactl"), mounts)))
+    assert [word for word in words if word not in GOLDEN] == [
+        "--mount=type=bind,src=/dev/nvidia1,dst=/dev/nvidia1",
+        "--mount=type=bind,src=/dev/nvidiactl,dst=/dev/nvidiactl",
+        "--mount=type=bind,src=/lib/libcuda.so.1,dst=/.singularity.d/libs/libcuda.so.1,ro",
+        "--mount=type=bind,src=/a,dst=/b",
+    ]
+    assert "--nv" not in words
 
 
 def test_the_environment_hands_the_jobs_variables_on_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,15 +191,37 @@ def test_no_value_of_a_variable_is_on_the_command_line() -> None:
 
 
 def test_the_holder_understands_what_it_is_told() -> None:
-    parsed: Spec = parse_spec(spec("/usr/bin/apptainer", run_in(log_limit=1000), Path("/sys/fs/cgroup/edge")))
+    place = Place(Path("/sys/fs/cgroup/edge"), exact=True)
+    run = run_in(log_limit=1000, disk=4096)
+    parsed: Spec = parse_spec(spec("/usr/bin/apptainer", run, place, JobLimits(pids=100, open_files=50)))
     assert parsed.argv == GOLDEN
     assert (parsed.attempt, parsed.directory, parsed.cwd) == ("job.1", "/state/attempts/job.1", "/state/attempts/job.1")
     assert (parsed.timeout_s, parsed.grace_s, parsed.log_limit_bytes) == (3600.0, 10.0, 1000)
-    assert (parsed.cgroup, parsed.rlimits) == ("/sys/fs/cgroup/edge/job.1", {"core": 0})
+    assert (parsed.cgroup, parsed.rlimits) == (
+        "/sys/fs/cgroup/edge/job.1",
+        {"core": 0, "nofile": 50, "fsize": 4096},
+    )
+    assert parsed.limits == Limits(
+        cpus=2.0,
+        memory_bytes=512 * 1024**2 + RUNTIME_MEMORY,
+        pids=100 + RUNTIME_PIDS,
+        disk_bytes=4096,
+        disk_paths=("/state/attempts/job.1/work", "/state/attempts/job.1/tmp"),
+        exact=True,
+    )
     assert parsed.memory_bytes == 512 * 1024**2 + RUNTIME_MEMORY
     assert parsed.marker
     assert parsed.oom_score_adj == 800
 
 
 def test_without_cgroups_there_is_none() -> None:
-    assert parse_spec(spec("/usr/bin/apptainer", run_in(timeout=None), None)).cgroup is None
+    parsed = parse_spec(spec("/usr/bin/apptainer", run_in(timeout=None), NOWHERE, JobLimits()))
+    assert parsed.cgroup is None
+    assert not parsed.limits.exact
+    assert "fsize" not in parsed.rlimits
+
+
+def test_groups_of_version_1_are_told_by_controller() -> None:
+    place = Place(None, {"memory": Path("/sys/fs/cgroup/memory/edge")})
+    parsed = parse_spec(spec("/usr/bin/apptainer", run_in(), place, JobLimits()))
+    assert parsed.limits.groups == {"memory": "/sys/fs/cgroup/memory/edge/job.1"}

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent.adapters.cgroup import Place
 from agent.adapters.plain_process import argv, environment, spec
+from agent.adapters.spec import JobLimits
 from agent.errors import JobFault
 from agent.ports import ContainerRun
 from agent.supervisor.protocol import parse_spec
@@ -75,11 +77,11 @@ def test_the_place_of_secrets_is_told_where_there_are_some() -> None:
 
 
 def test_the_holder_understands_what_it_is_told() -> None:
-    parsed = parse_spec(spec(run_of(workdir="./a//b", log_limit=1000), Path("/sys/fs/cgroup/edge")))
+    parsed = parse_spec(spec(run_of(workdir="./a//b", log_limit=1000), Place(Path("/sys/fs/cgroup/edge")), JobLimits()))
     assert parsed.argv[0] == "/usr/bin/env"
     assert (parsed.attempt, parsed.directory) == ("job.1", str(DIRECTORY))
     assert parsed.cwd == "/state/attempts/job.1/work/a/b"
     assert (parsed.timeout_s, parsed.grace_s, parsed.log_limit_bytes) == (3600.0, 10.0, 1000)
-    assert (parsed.cgroup, parsed.rlimits) == ("/sys/fs/cgroup/edge/job.1", {"core": 0})
+    assert (parsed.cgroup, parsed.rlimits) == ("/sys/fs/cgroup/edge/job.1", {"core": 0, "nofile": 65536})
     assert parsed.memory_bytes == 512 * 1024**2
     assert not parsed.marker
