@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 bin := .venv/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 locks := packaging/requirements
-suites := $(wildcard tests/contract tests/e2e)
+suites := $(wildcard tests/contract tests/e2e tests/escape)
 
 .PHONY: help
 help: ## show this list
@@ -52,6 +52,11 @@ test: dev ## check, then the tests against real servers and real containers
 	packaging/install-test-tools.sh
 	$(MAKE) check
 	$(if $(suites),$(bin)/pytest -q -n 4 $(suites))
+
+.PHONY: test-system
+test-system: dev ## tests in guests with kernels of their own
+	@packaging/install-system-tools.sh >/dev/null
+	$(bin)/pytest -q tests/system
 
 .PHONY: lock
 lock: ## write packaging/requirements*.txt anew

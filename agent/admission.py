@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from agent.attempt import Attempt
 from agent.board import Refused
 from agent.committing import publish
 from agent.context import Context, Queue
 from agent.errors import Dropped, HostFault, JobError, JobFault, Unavailable
-from agent.matching import candidate_archs, match, need
+from agent.matching import candidate_archs, chosen_units, match, need
 from agent.model.cargo import Cargo, Decoded
 from agent.model.job import Image, Job
 from agent.model.records import Burial, Commit, HostRefusal, Outcome
+from agent.model.share import Share
 from agent.model.verdict import Refusal, Standing, Verdict
 from agent.ports import Delivery, ImageFacts, Lease
 from agent.wire import plain
@@ -137,8 +140,10 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded,
     if standing.next_n != 1:
         decoded = context.decode(delivery, standing.next_n)
     attempt = _attempt(context, queue, delivery, decoded, verdict, standing.next_n)
-    if not context.ledger.reserve(attempt.id, attempt.reserved):
+    reserved = context.ledger.book(attempt.id, lambda free: _need(context, decoded.job, free))
+    if reserved is None:
         return None
+    attempt = msgspec.structs.replace(attempt, reserved=reserved)
     try:
         context.note(attempt)
         claimed = queue.results.claim(attempt.record())
@@ -149,7 +154,8 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded,
         _unclaim(context, attempt)
         return None
     context.leases.hold(queue.source, queue.results, Lease(attempt.sid, attempt.handle, attempt.n, attempt.token))
-    log.info("job claimed", extra={"event": "job-claimed", "attempt": attempt.id, "job": decoded.job.name})
+    fields = {"event": "job-claimed", "attempt": attempt.id, "job": decoded.job.name}
+    log.info("job claimed", extra=fields if decoded.signer is None else {**fields, "signer": decoded.signer})
     return attempt
 
 
@@ -169,6 +175,12 @@ def _attempt(context: Context, queue: Queue, delivery: Delivery, decoded: Decode
         reserved=need(decoded.job),
         cargo=decoded.cargo,
     )
+
+
+def _need(context: Context, job: Job, free: Share) -> Share | None:
+    """Return what the job takes of what is free, its GPU units named; None when there are too few of these."""
+    units = chosen_units(job, context.profile(), free.gpus)
+    return None if units is None else need(job, units)
 
 
 def _unclaim(context: Context, attempt: Attempt) -> None:

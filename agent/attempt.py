@@ -21,6 +21,7 @@ from agent.model.cargo import NOTHING, Cargo
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Outcome
 from agent.model.share import Share
+from agent.model.usage import Moved, Usage
 
 
 class State(str, Enum):
@@ -73,19 +74,24 @@ def transition(state: State, event: Event) -> State:
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How an attempt ended. Times are seconds since the epoch; reason is a sentence for people."""
+    """How an attempt ended. Times are seconds since the epoch; reason is a sentence for people.
+
+    usage: what its container used, None where none was seen to end.
+    """
 
     outcome: Outcome
     reason: str | None = None
     exit_code: int | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    usage: Usage | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):
     """One attempt as this agent holds it.
 
-    `table` is the job in its native form, `cargo` what came with it, `reserved` what it may use.
+    `table` is the job in its native form, `cargo` what came with it, `reserved` what it may use,
+    `moved` what was fetched and stored for it.
     """
 
     sid: str
@@ -106,6 +112,7 @@ class Attempt(msgspec.Struct, frozen=True):
     artifacts: tuple[Artifact, ...] = ()
     checkpoint: Artifact | None = None
     cargo: Cargo = NOTHING
+    moved: Moved = Moved()
 
     @property
     def id(self) -> str:
@@ -123,6 +130,11 @@ class Attempt(msgspec.Struct, frozen=True):
         if self.ending is None:
             raise ValueError(f"attempt {self.id} is {self.state.value} and has not ended")
         return self.ending
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it used; None before its end."""
+        return None if self.ending is None else (self.ending.usage or Usage()).with_moved(self.moved)
 
     def on(self, event: Event) -> Attempt:
         """Return the attempt after `event`."""
@@ -152,6 +164,7 @@ class Attempt(msgspec.Struct, frozen=True):
             reason=ending.reason if ending else None,
             artifacts=self.artifacts,
             checkpoint=self.checkpoint,
+            usage=self.usage,
         )
 
 

@@ -13,7 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from agent.attempt import Attempt
+from agent.attempt import Attempt, State
+from agent.model.records import Outcome
+from agent.model.usage import Totals, Usage
 from agent.model.verdict import Refusal
 
 ModeName = Literal["starting", "ready", "paused", "draining", "faulty"]
@@ -68,6 +70,7 @@ class Board:
         self._refused: OrderedDict[str, Refused] = OrderedDict()
         self._returning: dict[str, float] = {}
         self._problems: dict[str, str] = {}
+        self._totals = Totals()
         self._on_mode = on_mode
         self.events = 0
         self.changed = threading.Condition(self._lock)
@@ -95,6 +98,7 @@ class Board:
                 live = msgspec.structs.replace(live, stop=before.stop, trouble=before.trouble)
             if attempt.state.is_end:
                 self._keep(self._ended, attempt.id, live)
+                self._totals = self._totals.plus(_outcome(attempt), attempt.usage or Usage())
             else:
                 self._live[attempt.id] = live
                 self._refused.pop(attempt.sid, None)
@@ -122,6 +126,11 @@ class Board:
         """Return the attempts that ended last, oldest first."""
         with self._lock:
             return tuple(self._ended.values())
+
+    def totals(self) -> Totals:
+        """Return the sums over all attempts that reached their end."""
+        with self._lock:
+            return self._totals
 
     def find(self, sid: str) -> Live | None:
         """Return the live attempt at this job."""
@@ -207,3 +216,9 @@ class Board:
         store.move_to_end(key)
         while len(store) > KEPT:
             store.popitem(last=False)
+
+
+def _outcome(attempt: Attempt) -> str:
+    """An attempt that was overtaken has no result, however its container ended."""
+    overtaken = attempt.state is State.SUPERSEDED
+    return Outcome.SUPERSEDED.value if overtaken or attempt.ending is None else attempt.ending.outcome.value

@@ -75,6 +75,12 @@ class Cache:
         self._sizes: dict[str, int] = {}
         self._used: dict[str, float] = {}
         self._is_clean = False
+        self._made_here = threading.local()
+
+    @property
+    def made_here(self) -> int:
+        """Bytes of all files that the calling thread has made entries of; what programs install elsewhere is none."""
+        return getattr(self._made_here, "size", 0)
 
     @property
     def limit(self) -> int:
@@ -152,6 +158,8 @@ class Cache:
     def _keep(self, key: str) -> Path:
         path = self._path(key)
         size = size_of(path)
+        if path.is_file():
+            self._made_here.size = self.made_here + size
         with self._lock:
             self._sizes[key] = size
             self._shrink(self._limit())

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.attempt import Ending
 from agent.board import Live, Mode
 from agent.context import Context
 from agent.errors import EdgeAgentError, HostFault
@@ -18,20 +19,35 @@ from agent.ports import Runtime
 log = logging.getLogger(__name__)
 
 FAULTY_AFTER = 3  # jobs in a row
+_RAN = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY)
 LOOK = 2.0
+IMAGE = "canary.sif"
 CANARY_TIMEOUT = 30.0
 
 
 def failed_in_a_row(ended: tuple[Live, ...]) -> set[str]:
-    """Return the jobs among the attempts (oldest first) that failed in set-up since one got further than that."""
+    """Return the jobs among the attempts (oldest first) that failed in set-up since one got further than that.
+
+    A job that ended while it was staged (its own fault, cancelled, expired) shows nothing of the host, good or bad.
+    """
     sids: set[str] = set()
     for live in reversed(ended):
         ending = live.attempt.ending
         if ending is not None and ending.outcome is Outcome.SETUP_FAILED:
             sids.add(live.attempt.sid)
-        elif ending is not None and ending.outcome.is_result:
+        elif ending is not None and _ran(ending):
             break
     return sids
+
+
+def _newest_reason(ended: tuple[Live, ...]) -> str | None:
+    endings = (live.attempt.end for live in reversed(ended))
+    return next(ending.reason for ending in endings if ending.outcome is Outcome.SETUP_FAILED)
+
+
+def _ran(ending: Ending) -> bool:
+    """A container that was cancelled may have been cancelled before it was up."""
+    return ending.usage is not None and ending.outcome in _RAN
 
 
 class Canary:
@@ -40,39 +56,55 @@ class Canary:
     def __init__(self, context: Context, run: Callable[[], None]) -> None:
         self._context = context
         self._run = run
-        self._passed_at = 0.0
+        self._excused: frozenset[str] = frozenset()
+        self._is_faulty = False
         self._failures = 0
+        self._try_at = 0.0
 
     def step(self, now: float) -> float:
-        """Pause the host when it is faulty, try it while it is."""
+        """Pause the host when it is faulty, and try it with growing pauses while it is."""
         board = self._context.board
+        if self._is_faulty and board.mode.name != "faulty":
+            self._excuse()  # the operator has looked after it
         if board.mode.name == "ready":
-            recent = tuple(live for live in board.ended() if live.attempt.claimed_at > self._passed_at)
+            recent = tuple(live for live in board.ended() if live.attempt.id not in self._excused)
             failed = failed_in_a_row(recent)
             if len(failed) >= FAULTY_AFTER:
-                reason = f"{len(failed)} jobs in a row could not be set up: {recent[-1].attempt.ending.reason}"  # type: ignore[union-attr]
+                reason = f"{len(failed)} jobs in a row could not be set up: {_newest_reason(recent)}"
                 board.set_mode(Mode("faulty", reason, self._context.clock.time()))
                 log.error("host is faulty", extra={"event": "host-faulty", "reason": reason})
-        return now + (self._try() if board.mode.name == "faulty" else LOOK)
+        self._is_faulty = board.mode.name == "faulty"
+        if self._is_faulty and now >= self._try_at:
+            self._try_at = now + self._try()
+        return now + LOOK
+
+    def _excuse(self) -> None:
+        """Count no failure any more of an attempt that is here now."""
+        board = self._context.board
+        self._excused = frozenset(live.attempt.id for live in (*board.live(), *board.ended()))
+        self._failures, self._try_at, self._is_faulty = 0, 0.0, False
 
     def _try(self) -> float:
-        """Run the canary; return the seconds to the next turn."""
+        """Run the canary; return the seconds to the next try."""
         try:
             self._run()
         except EdgeAgentError as error:
             self._failures += 1
             log.warning("canary container fails", extra={"event": "canary-failed", "reason": str(error)})
             return self._context.back_off.delay(self._failures, self._context.random())
-        self._failures, self._passed_at = 0, self._context.clock.time()
+        self._excuse()
         if self._context.board.mode.name == "faulty":  # an operator may have paused it while the container ran
-            self._context.board.set_mode(Mode("ready", None, self._passed_at))
+            self._context.board.set_mode(Mode("ready", None, self._context.clock.time()))
         log.info("canary container runs again", extra={"event": "canary-passed"})
-        return LOOK
+        return 0.0
 
 
-def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], None]) -> None:
-    """Run `true` in a tiny image; `build_image` makes it when it is not there yet. Raises EdgeAgentError on failure."""
-    image = state_dir / "canary.sif"
+def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], None], name: str = IMAGE) -> None:
+    """Run `true` in a tiny image; `build_image` makes it when it is not there yet. Raises EdgeAgentError on failure.
+
+    name: of the image in the state directory. One that is a directory runs without a container, as any such image.
+    """
+    image = state_dir / name
     if not image.exists():
         build_image(image)
     attempt_id = f"canary.{secrets.token_hex(8)}"
@@ -83,6 +115,8 @@ def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], 
         runtime.start(_canary_run(attempt_id, directory, image))
         status = runtime.status(attempt_id, timeout=2 * CANARY_TIMEOUT)
         if status.exit is None or status.exit.exit_code != 0 or not status.exit.started:
+            if image.is_file():
+                image.unlink()  # it may be what is broken: the next try builds another one
             raise HostFault(f"the canary container ended as {status.phase}: {_last_line(directory / 'log')}")
     except OSError as error:
         raise HostFault(f"the canary's directory {directory}: {error.strerror}") from None

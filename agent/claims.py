@@ -59,14 +59,17 @@ def enqueue(
     *,
     queue: str,
     by: str | None = None,
+    body: bytes | None = None,
 ) -> str:
     """Submit the job under `sid` and return it. now: seconds since the epoch; by: who submits.
+
+    body: the message to put on the queue, None = the job as it is.
 
     The same call again completes one that was interrupted. Raises InvalidInput (sid), StoreUnavailable.
     """
     lane = "-".join(job.lane)
     results.submit(Submission(sid=check_sid(sid), job=plain(job), queue=queue, lane=lane, at=now, by=by))
-    records.put(Waiting(sid, lane, 0.0).key, encode(job), create=True)
+    records.put(Waiting(sid, lane, 0.0).key, encode(job) if body is None else body, create=True)
     return sid
 
 
@@ -290,14 +293,21 @@ class _OthersClaims:
 
 
 class _Urgency(msgspec.Struct, frozen=True):
-    """The one key of a waiting job that orders the queue; all else is read by whoever runs it."""
+    """The one key of a waiting job that orders the queue; all else is read by whoever runs it.
+
+    payload: the job inside a signed one.
+    """
 
     priority: int = 0
+    payload: str | None = None
 
 
 def _priority(body: bytes) -> int:
     try:
-        return msgspec.json.decode(body, type=_Urgency).priority
+        urgency = msgspec.json.decode(body, type=_Urgency)
+        if urgency.payload is not None:
+            urgency = msgspec.json.decode(urgency.payload, type=_Urgency)
+        return urgency.priority
     except (msgspec.DecodeError, UnicodeDecodeError):
         return 0
 

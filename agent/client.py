@@ -20,11 +20,13 @@ import msgspec
 from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
+from agent.model.usage import Usage
 from agent.ports import ArtifactStore, DeadLetters, Queued, Submitter
 from agent.results import Results, new_sid
+from agent.signing import Signature
 from agent.transfer.archive import unpack
 from agent.transfer.stream import Digested, chunks
-from agent.wire import decode_native, plain
+from agent.wire import decode_native, encode, plain
 
 POLL = 1.0  # seconds between two looks at the store while waiting
 
@@ -33,7 +35,7 @@ class JobView(msgspec.Struct, frozen=True):
     """What the stores know of one job.
 
     state: waiting, claimed, started, dead, or the outcome of the commit; in lists also unreadable, for a damaged
-    record. Times in seconds since the epoch.
+    record. Times in seconds since the epoch. usage: of the attempt that ended last.
     """
 
     sid: str
@@ -50,6 +52,7 @@ class JobView(msgspec.Struct, frozen=True):
     reason: str | None = None
     artifacts: tuple[Artifact, ...] = ()
     refusals: tuple[HostRefusal, ...] = ()
+    usage: Usage | None = None
 
     @property
     def is_over(self) -> bool:
@@ -92,6 +95,7 @@ def _with_commit(view: JobView, commit: Commit) -> JobView:
         exit_code=commit.exit_code,
         reason=commit.reason,
         artifacts=commit.artifacts,
+        usage=commit.usage,
     )
 
 
@@ -99,7 +103,7 @@ def _with_attempt(view: JobView, newest: AttemptRecord) -> JobView:
     if newest.outcome is None:
         return msgspec.structs.replace(view, state=newest.state, host=newest.host, started_at=newest.started_at)
     reason = f"attempt {newest.n} on {newest.host}: {newest.reason or newest.outcome.value}"
-    return msgspec.structs.replace(view, reason=reason, artifacts=newest.artifacts)
+    return msgspec.structs.replace(view, reason=reason, artifacts=newest.artifacts, usage=newest.usage)
 
 
 class Client:
@@ -119,13 +123,14 @@ class Client:
         self._results = results
         self._artifacts = artifacts
 
-    def submit(self, job: Job, by: str | None = None) -> str:
-        """Put the job into the queue; return its submission id."""
+    def submit(self, job: Job, by: str | None = None, signature: Signature | None = None) -> str:
+        """Put the job into the queue, signed if there is a signature to make; return its submission id."""
         now = time.time()
         sid = new_sid(now, secrets.token_hex(4))
         stamped = msgspec.structs.replace(job, submitted_at=job.submitted_at or _date(now))
         lane = "-".join(job.lane)
-        self._submitter.submit(Submission(sid, plain(stamped), self.queue, lane, now, by))
+        body = None if signature is None else signature.sign(encode(stamped))
+        self._submitter.submit(Submission(sid, plain(stamped), self.queue, lane, now, by), body)
         return sid
 
     def sids(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def commit(context: Context, queue: Queue, attempt: Attempt) -> bool:
         exit_code=ending.exit_code,
         reason=ending.reason,
         artifacts=attempt.artifacts,
+        usage=attempt.usage,
     )
     if not queue.results.commit(record):
         winner = queue.results.committed(attempt.sid)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from agent.attempt import JOURNALLED, Attempt, Ending, Event, to_journal
 from agent.board import Board
 from agent.cache import Cache
@@ -25,6 +27,7 @@ from agent.ports import (
     Clock,
     DeadLetters,
     Delivery,
+    Gpus,
     ImageFetcher,
     JobSource,
     Journal,
@@ -34,6 +37,7 @@ from agent.ports import (
     Watched,
 )
 from agent.results import Results
+from agent.transfer.counters import Counters
 
 # Waits up to so many seconds for a delivery, as JobSource.pull does.
 Pull = Callable[[float], Delivery | None]
@@ -103,6 +107,7 @@ class Context:
     """Everything the path of a job needs.
 
     decode: a delivery and the number of the attempt that it is read for into a job; raises JobError, HostFault.
+    gpus: None where no job is granted one.
     """
 
     host_id: str
@@ -125,6 +130,8 @@ class Context:
     profile: Callable[[], Capabilities]
     detaching: threading.Event
     cache: Cache | None = None
+    gpus: Gpus | None = None
+    counters: Counters = field(default_factory=Counters)
     log_limit: int = 256 * 1024**2
     random: Callable[[], float] = random.random
     token: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
@@ -168,8 +175,13 @@ class Context:
         """Return the attempt finished now by something else than its container's exit."""
         return attempt.ended(Ending(outcome, reason, None, attempt.started_at, self.clock.time()))
 
+    def counted(self, attempt: Attempt) -> Attempt:
+        """Return the attempt with the bytes that were moved for it since the last time."""
+        return msgspec.structs.replace(attempt, moved=attempt.moved + self.counters.take(attempt.id))
+
     def note(self, attempt: Attempt) -> Attempt:
         """Make the attempt's present state known: durably first, then on the board."""
+        attempt = self.counted(attempt)
         if attempt.state in JOURNALLED:
             self.journal.put(attempt.id, to_journal(attempt))
         elif attempt.state.is_end:

@@ -71,6 +71,7 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         supersede(queue, attempt)
         return Conclusion(attempt, Event.OVERTAKEN, 0.0)
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
+    attempt = context.counted(attempt)
     tell_end(context, attempt, final=decision is not Settlement.GIVE_BACK)
     if decision is Settlement.COMMIT:
         if commit(context, queue, attempt):

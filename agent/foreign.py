@@ -22,7 +22,7 @@ class NoSubmitter:
         self._url = url
         self._example = example
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, body: bytes | None = None) -> None:
         """Refuse the job. Raises InvalidInput, always."""
         hint = f'add [[queues]] with url = "{self._example}" and submit to that one'
         raise InvalidInput(f'queue "{self._queue}" ({self._url}) stands for all queues of a project', hint=hint)

@@ -1,4 +1,7 @@
-"""The operator's wish survives a restart: a paused or draining agent is so again when it comes back."""
+"""The operator's wish survives a restart: a paused or draining agent is so again when it comes back.
+
+So is a faulty host: a restart mends nothing, and its canary runs at once.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ log = logging.getLogger(__name__)
 FILE = "mode.json"
 
 
-def load_mode(state_dir: Path) -> Mode:
-    """Return the mode to start in: paused or draining as it was left, else ready."""
+def load_mode(state_dir: Path, *, faulty: bool = True) -> Mode:
+    """Return the mode to start in: paused, draining or (unless it shall be tried anew) faulty as left, else ready."""
     try:
         mode = msgspec.json.decode((state_dir / FILE).read_bytes(), type=Mode)
     except FileNotFoundError:
@@ -24,7 +27,8 @@ def load_mode(state_dir: Path) -> Mode:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("mode cannot be read", extra={"event": "mode-unreadable", "reason": str(error)})
         return Mode("ready")
-    return mode if mode.name in ("paused", "draining") else Mode("ready")
+    kept = ("paused", "draining", *(("faulty",) if faulty else ()))
+    return mode if mode.name in kept else Mode("ready")
 
 
 def save_mode(state_dir: Path, mode: Mode) -> None:

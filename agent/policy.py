@@ -24,26 +24,44 @@ from agent.attempt import Ending
 from agent.model.job import Job
 from agent.model.records import AttemptRecord, Outcome
 from agent.model.run import Exit
+from agent.model.usage import Usage
 
 SETUP_FAILURE_HOSTS = 3
 
 _WHY = {
     "timeout": Outcome.TIMED_OUT,
     "memory": Outcome.OUT_OF_MEMORY,
+    "disk": Outcome.FAILED,
+    "pids": Outcome.FAILED,
     "cancelled": Outcome.CANCELLED,
     "lease-lost": Outcome.SUPERSEDED,
 }
 
 
+_WHY_TEXT = {
+    "pids": "had more processes and threads than [limits] pids of its host allows",
+    "cancelled": "cancelled",
+    "lease-lost": "another attempt took over",
+}
+
+
+# Ends that somebody wished for; all others of _WHY are limits, which hold for a payload that runs.
+_WISHES = ("cancelled", "lease-lost")
+
+
 def ending_of(exit: Exit, job: Job) -> Ending:
     """Return what the end of a container means for its attempt."""
     outcome, reason = _meaning(exit, job)
-    return Ending(outcome, reason, exit.exit_code, exit.started_at, exit.ended_at)
+    ended_by = "itself" if exit.why == "exited" else exit.why
+    usage = msgspec.structs.replace(exit.usage or Usage(), ended_by=ended_by)
+    return Ending(outcome, reason, exit.exit_code, exit.started_at, exit.ended_at, usage)
 
 
 def _meaning(exit: Exit, job: Job) -> tuple[Outcome, str | None]:
-    if exit.why in _WHY:
+    if exit.why in _WHY and (exit.started or exit.why in _WISHES):
         return _WHY[exit.why], _why_text(exit.why, job)
+    if exit.why in _WHY:
+        return Outcome.SETUP_FAILED, f"the container was never set up: it {_why_text(exit.why, job)}"
     if exit.why != "exited":
         return Outcome.STOPPED, "stopped by its host" + ("" if exit.why == "stopped" else f" ({exit.why})")
     if not exit.started:
@@ -63,7 +81,9 @@ def _why_text(why: str, job: Job) -> str:
         return f"ran longer than its timeout of {job.timeout:g} s"
     if why == "memory":
         return f"used more than its {job.requires.memory} bytes of memory"
-    return {"cancelled": "cancelled", "lease-lost": "another attempt took over"}[why]
+    if why == "disk":
+        return f"left more on disk than its {job.requires.disk} bytes of requires.disk"
+    return _WHY_TEXT[why]
 
 
 class Settlement(str, Enum):

@@ -20,8 +20,10 @@ from agent.model.records import Burial as Burial
 from agent.model.records import Outcome, Submission
 from agent.model.run import ABSENT as ABSENT
 from agent.model.run import LOST as LOST
+from agent.model.run import NO_DEVICES as NO_DEVICES
 from agent.model.run import RUNNING as RUNNING
 from agent.model.run import ContainerRun as ContainerRun
+from agent.model.run import Devices as Devices
 from agent.model.run import Exit as Exit
 from agent.model.run import RunStatus as RunStatus
 
@@ -125,10 +127,11 @@ class Queued(msgspec.Struct, frozen=True):
 class Submitter(Protocol):
     """The submitters' end of one queue."""
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, body: bytes | None = None) -> None:
         """Record the job in the results store, then put it on the queue. The same call again completes a broken one.
 
-        Raises InvalidInput when nobody could ever take the job off the queue.
+        body: the message that the job travels in, None = as it is. Raises InvalidInput when nobody could ever take the
+        job off the queue.
         """
 
     def waiting(self) -> Sequence[Queued]:
@@ -240,6 +243,13 @@ class Runtime(Protocol):
 
     def remove(self, attempt_id: str) -> None:
         """End and forget everything of the attempt: no process, cgroup or mount is left. Idempotent."""
+
+
+class Gpus(Protocol):
+    """The GPUs of this host, as jobs get them."""
+
+    def grant(self, units: Sequence[str]) -> Devices:
+        """Return what a job gets that was granted these units (UUIDs), nothing for none. Raises HostFault."""
 
 
 class ImageFetcher(Protocol):

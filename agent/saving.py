@@ -51,7 +51,8 @@ def upload(context: Context, attempt: Attempt, output: Output) -> bool:
         if newest is not None and newest.n > attempt.n:
             return False
         store = context.access.by(cargo.access.get(output.uri))
-        store.write(output.uri, compressed(pack(descriptor, log), cargo.direct[output.path]))
+        content = compressed(pack(descriptor, log), cargo.direct[output.path])
+        store.write(output.uri, context.counters.outgoing(attempt.id, content))
     finally:
         os.close(descriptor)
     return True
@@ -77,7 +78,7 @@ def store(
     uri: str | None = None,
 ) -> Artifact:
     """Store the bytes as artifact `name` of the attempt."""
-    digested = Digested(content)
+    digested = Digested(context.counters.outgoing(attempt.id, content))
     results = context.queue(attempt).results
     context.artifacts.write(results.artifact_uri(attempt.sid, attempt.n, name), digested)
     key = results.artifact_key(attempt.sid, attempt.n, name)

@@ -23,11 +23,11 @@ class StoreSubmitter:
         self._results = results
         self._bell = bell
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, body: bytes | None = None) -> None:
         """Record the job, let it wait in its lane, and ring."""
         each = submission
         job = parse_job(each.job)
-        enqueue(self._records, self._results, job, each.sid, each.at, queue=each.queue, by=each.by)
+        enqueue(self._records, self._results, job, each.sid, each.at, queue=each.queue, by=each.by, body=body)
         if self._bell is not None:
             _ring(self._bell, "-".join(job.lane))
 

@@ -33,6 +33,7 @@ from agent.ports import (
     ArtifactStore,
     Burial,
     Delivery,
+    Devices,
     ImageFacts,
     Lease,
     Listing,
@@ -56,6 +57,7 @@ __all__ = [
     "FakeBell",
     "FakeClock",
     "FakeDeadLetters",
+    "FakeGpus",
     "FakeImages",
     "FakeJournal",
     "FakeObserver",
@@ -423,6 +425,15 @@ class FakeJournal:
     def _check(self) -> None:
         if self.down:
             raise HostFault("memory: the journal is down; set down = False")
+
+
+class FakeGpus:
+    """The GPUs of a host on which each unit has one node, of its name."""
+
+    def grant(self, units: Sequence[str]) -> Devices:
+        """See ports.Gpus."""
+        variables = {"CUDA_VISIBLE_DEVICES": ",".join(units)} if units else {}
+        return Devices(tuple(f"/dev/{unit}" for unit in units), (), variables)
 
 
 class FakeImages:

@@ -16,6 +16,7 @@ CHECKS: tuple[tuple[str, Callable[[Bench], Iterator[Finding]]], ...] = (
     ("fuse", host.check_fuse),
     ("limits", host.check_limits),
     ("container", host.check_container),
+    ("agent", host.check_agent),
     ("gpu", hardware.check_gpus),
     ("jetson", hardware.check_jetson),
     ("emulation", hardware.check_emulation),

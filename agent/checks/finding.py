@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from agent.board import Mode
 from agent.model.capabilities import Capabilities, Problem
 from agent.ports import ArtifactStore, Host, RecordStore
 
@@ -49,6 +50,7 @@ class Bench:
     results_roots: their URIs. store_problems: what the stores do not keep of their promises.
     broker: connects and publishes, None where none is configured.
     clocks: per name of a server, its clock minus ours in seconds. emulate: architectures that the configuration wants.
+    mode: that of the agent that runs here, None when none answers. trusted: jobs may run without a container.
     """
 
     state_dir: Path
@@ -66,3 +68,5 @@ class Bench:
     broker: Callable[[], None] | None = None
     clocks: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     emulate: Sequence[str] = ()
+    mode: Callable[[], Mode | None] = lambda: None
+    trusted: bool = False

@@ -41,11 +41,12 @@ def check_runtime(bench: Bench) -> Iterator[Finding]:
     if runtime.archs:
         yield good("runtime", f"{runtime.name} {runtime.version} runs images for {', '.join(runtime.archs)}")
         return
+    tell = doubtful if bench.trusted else failed  # without one, jobs with Python environments run all the same
     problems = [problem for problem in bench.profile.problems if problem.probe == "runtime"]
     for problem in problems:
-        yield failed("runtime", problem.message, problem.remedy or "")
+        yield tell("runtime", problem.message, problem.remedy or "")
     if not problems:
-        yield failed("runtime", "no container runtime was found", "install apptainer")
+        yield tell("runtime", "no container runtime was found", "install apptainer")
 
 
 def check_user_namespaces(bench: Bench) -> Iterator[Finding]:
@@ -75,12 +76,24 @@ def check_limits(bench: Bench) -> Iterator[Finding]:
 
 
 def check_container(bench: Bench) -> Iterator[Finding]:
-    """A tiny container really runs."""
-    if not bench.profile.runtime.archs:
+    """A tiny container really runs; where there is no runtime but jobs need none, a tiny process of theirs."""
+    if not bench.profile.runtime.archs and not bench.trusted:
         return  # the runtime check has said why
     try:
         bench.canary()
     except EdgeAgentError as error:
         yield failed("container", str(error), "see the checks above; `apptainer exec` by hand shows more")
     else:
-        yield good("container", "a test container ran")
+        yield good("container", f"a test {'container' if bench.profile.runtime.archs else 'process'} ran")
+
+
+def check_agent(bench: Bench) -> Iterator[Finding]:
+    """The agent that runs here has not found its host faulty."""
+    mode = bench.mode()
+    if mode is not None and mode.name == "faulty":
+        remedy = "mend it: the agent goes on once a container of its own runs; `edge-agent resume` skips the wait"
+        yield failed("agent", f"it takes no jobs, the host is faulty: {mode.reason}", remedy)
+    elif mode is None:
+        yield good("agent", "none runs here now")
+    else:
+        yield good("agent", f"it is {mode.name}" + (f": {mode.reason}" if mode.reason else ""))

@@ -13,6 +13,7 @@ import click
 from agent.cli.context import config_from
 from agent.cli.output import print_json, print_table
 from agent.config import Config
+from agent.config.credentials import credential_path
 from agent.config.load import holds_secret, settings
 from agent.config.places import Bucket
 from agent.config.sources import units
@@ -96,11 +97,9 @@ def warnings(config: Config) -> Iterator[str]:
         file = getattr(config.mqtt, key)
         if file is not None and not os.access(file, os.R_OK):
             yield f'mqtt.{key}: the file "{file}" cannot be read by this user'
-    for name, secret in config.policy.secrets.items():
-        if secret.file is not None and not os.access(secret.file, os.R_OK):
-            yield f'policy.secrets.{name}: the file "{secret.file}" cannot be read by this user'
-        if secret.env is not None and secret.env not in os.environ:
-            yield f'policy.secrets.{name}: the variable "{secret.env}" is not set here'
+    yield from _missing_keys(config)
+    yield from _missing_secrets(config)
+    yield from _unusable_policy(config)
 
 
 def _without_artifacts(config: Config) -> Iterator[str]:
@@ -109,6 +108,40 @@ def _without_artifacts(config: Config) -> Iterator[str]:
     if theirs and not config.policy.brought_prefixes:
         queues = ", ".join(theirs)
         yield f"policy.brought_prefixes is empty: artifacts that StudioML clients name are refused on {queues}"
+
+
+def _missing_keys(config: Config) -> Iterator[str]:
+    keys = config.images.keys_dir
+    if config.images.signatures == "off" or keys is None:
+        return
+    if not os.access(keys, os.R_OK | os.X_OK):
+        yield f'images.keys_dir: the directory "{keys}" cannot be read by this user'
+    elif not any(path.suffix in (".pem", ".asc") for path in Path(keys).iterdir()):
+        yield f'images.keys_dir: the directory "{keys}" has no keys, NAME.pem or NAME.asc'
+
+
+def _missing_secrets(config: Config) -> Iterator[str]:
+    for name, secret in config.policy.secrets.items():
+        if secret.file is not None and not os.access(secret.file, os.R_OK):
+            yield f'policy.secrets.{name}: the file "{secret.file}" cannot be read by this user'
+        if secret.credential is not None:
+            file = credential_path(secret.credential, os.environ)
+            if not os.access(file, os.R_OK):
+                yield f'policy.secrets.{name}: the credential "{file}" cannot be read by this user'
+        if secret.env is not None and secret.env not in os.environ:
+            yield f'policy.secrets.{name}: the variable "{secret.env}" is not set here'
+
+
+def _unusable_policy(config: Config) -> Iterator[str]:
+    """What is refused whatever comes."""
+    policy = config.policy
+    if policy.require_signed and not policy.signers:
+        yield "policy.require_signed is true and policy.signers is empty: every native job becomes a dead letter"
+    if not policy.image_prefixes and not config.studioml.trusted and not policy.brought_prefixes:
+        yield "policy.image_prefixes is empty: an agent here refuses every job for its image"
+    for name, signer in policy.signers.items():
+        if signer.file is not None and not os.access(signer.file, os.R_OK):
+            yield f'policy.signers.{name}: the file "{signer.file}" cannot be read by this user'
 
 
 def _unwritable(key: str, directory: Path | Bucket) -> Iterator[str]:

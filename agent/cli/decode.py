@@ -24,8 +24,8 @@ from agent.studioml.reading import ANYWHERE, Reading
 def decode(ctx: click.Context, message: BinaryIO, queue: str | None, as_json: bool) -> None:
     """Show what becomes of the message in FILE (- is standard input): the job it is, or why it is none.
 
-    With --queue it is read by the keys and rules of this host for that queue. Secrets are masked. Exits with 0 for a
-    job that would run, with 1 otherwise.
+    With --queue it is read by the keys and rules of this host for that queue; without, signatures of native jobs are
+    not judged. Secrets are masked. Exits with 0 for a job that would run, with 1 otherwise.
     """
     reading, keeps_dead = (ANYWHERE, None) if queue is None else _as_in(config_from(ctx).config, queue)
     answer = wire.describe(message.read(wire.MAX_BYTES + 1), {}, reading, keeps_dead)
@@ -47,11 +47,18 @@ def _as_in(config: Config, name: str) -> tuple[Reading, bool]:
     elif is_pubsub(url):
         place = place_of(url)
         senders_name, keeps_dead = place.queue, not place.plain
-    return reading_of(config, keys_of(config), senders_name), keeps_dead
+    return reading_of(config, keys_of(config), senders_name, name), keeps_dead
 
 
 def _print_for_people(answer: dict[str, Any]) -> None:
     if answer["job"] is None:
         click.echo(f"{answer['disposition']}: {answer['reason']}")
         return
-    print_table(f"{answer['disposition']}: a {answer['form']} job", ("key", "value"), flat(answer["job"]))
+    title = f"{answer['disposition']}: a {answer['form']} job"
+    print_table(title + _signed(answer.get("signer")), ("key", "value"), flat(answer["job"]))
+
+
+def _signed(signer: dict[str, Any] | None) -> str:
+    if signer is None:
+        return ""
+    return f", signed by {signer['name']}" + ("" if signer["verified"] else " (not verified: name a --queue)")

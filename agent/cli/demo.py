@@ -84,6 +84,9 @@ def demo_config(base: Config, place: Path) -> Config:
     table = msgspec.to_builtins(base)
     table["agent"]["state_dir"] = str(state)
     table["queues"] = [embedded_queue(str(state))]
+    table["policy"]["image_prefixes"] = [place.as_uri()]
+    table["policy"]["require_signed"] = False
+    table["policy"]["signers"] = {}
     return msgspec.convert(table, Config)
 
 

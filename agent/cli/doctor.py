@@ -15,15 +15,16 @@ import click
 from agent import wiring
 from agent.adapters.apptainer import ApptainerRuntime
 from agent.adapters.servertime import clock_difference
-from agent.canary import run_canary
+from agent.board import Mode
 from agent.checks import examine
 from agent.checks.finding import Bench
 from agent.cli.context import config_from
 from agent.cli.output import print_json
 from agent.config import Config, Queue
 from agent.config.places import Bucket
-from agent.errors import HostFault
-from agent.lanes import lanes_served
+from agent.control.client import ask
+from agent.control.protocol import Status
+from agent.errors import AgentUnreachable, HostFault
 from agent.model.capabilities import Capabilities, Problem
 from agent.pubsub_plan import LANES, PLAIN, is_pubsub
 
@@ -54,7 +55,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def bench(config: Config) -> Bench:
     """Return what the checks may touch of this host and its servers; nothing is asked yet but this host."""
     stores, profile = wiring.Stores(config), wiring.probe(config)
-    lanes = (*lanes_served(profile, config.runtime.emulate), PLAIN)
+    lanes = (*wiring.lanes_of(config, profile), PLAIN)
     in_stores = [queue for queue in config.queues if not is_pubsub(queue.url)]
     elsewhere = [queue for queue in config.queues if is_pubsub(queue.url)]
     return Bench(
@@ -73,6 +74,8 @@ def bench(config: Config) -> Bench:
         broker=None if config.mqtt.url is None else partial(_try_broker, config, profile),
         clocks=_clocks(config),
         emulate=config.runtime.emulate,
+        mode=partial(_mode, config),
+        trusted=config.studioml.trusted,
     )
 
 
@@ -84,10 +87,18 @@ def _run_container(config: Config) -> None:
         raise HostFault(f"{config.state_dir}: {error.strerror}") from None
     runtime = ApptainerRuntime(place, lambda: wiring.runtime_path(config))
     try:
-        run_canary(runtime, place, partial(wiring.build_canary_image, config))
+        wiring.run_trial(config, runtime, place)
     finally:
         runtime.end()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _mode(config: Config) -> Mode | None:
+    """Return the mode of the agent that runs here, None when none answers."""
+    try:
+        return ask(config.state_dir, Status()).mode
+    except AgentUnreachable:
+        return None
 
 
 def _problems(stores: wiring.Stores) -> Sequence[Problem]:

@@ -11,6 +11,8 @@ from agent.cli.context import config_from
 from agent.cli.jobs import COLUMNS, row
 from agent.cli.output import print_json, print_table
 from agent.cli.stores import find_job
+from agent.cli.use import show_totals, show_usage
+from agent.client import JobView
 from agent.control.client import ask
 from agent.control.protocol import AttemptView, Snapshot, Status
 from agent.model.share import Share
@@ -27,7 +29,7 @@ def status(ctx: click.Context, job: str | None, queue: str | None, as_json: bool
     config = config_from(ctx).config
     if job is not None:
         _, view = find_job(config, job, queue)
-        print_json(view) if as_json else print_table("", COLUMNS, [row(view, time.time())])
+        print_json(view) if as_json else _print_job(view)
         return
     snapshot = ask(config.state_dir, Status())
     if as_json:
@@ -36,11 +38,20 @@ def status(ctx: click.Context, job: str | None, queue: str | None, as_json: bool
         _print(snapshot)
 
 
+def _print_job(view: JobView) -> None:
+    print_table("", COLUMNS, [row(view, time.time())])
+    if view.usage is not None:
+        click.echo(f"used: {show_usage(view.usage)}")
+
+
 def _print(snapshot: Snapshot) -> None:
     now, mode = time.time(), snapshot.mode
     click.echo(f"agent {snapshot.version} on {snapshot.host} (process {snapshot.pid})")
     click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", for {_time_since(mode.since, now)}")
     click.echo(f"free {_share(snapshot.free)} of {_share(snapshot.share)}; lanes {', '.join(snapshot.lanes)}")
+    totals = show_totals(snapshot.totals)
+    if totals:
+        click.echo(f"ended since the start: {totals}")
     for part, problem in snapshot.problems.items():
         click.echo(f"problem: {part}: {problem}")
     if snapshot.attempts:

@@ -12,6 +12,7 @@ import msgspec
 
 from agent import toml
 from agent.config import sections, sources
+from agent.config.credentials import with_paths
 from agent.config.merge import EMPTY, Layer, merge
 from agent.config.sections import Config
 from agent.errors import ConfigError, InvalidInput
@@ -42,7 +43,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
         sources.environment_layer(environ),
         sources.flag_layer(flags),
     ]
-    return assemble(layers, default_state_dir(environ, os.geteuid()), tuple(map(str, found)))
+    return assemble(layers, default_state_dir(environ, os.geteuid()), tuple(map(str, found)), environ)
 
 
 def default_state_dir(environ: Mapping[str, str], uid: int) -> str:
@@ -53,11 +54,14 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> str:
     return str(Path(base) / "edge-agent")
 
 
-def assemble(layers: list[Layer], state_dir: str, files: tuple[str, ...] = ()) -> Loaded:
+def assemble(
+    layers: list[Layer], state_dir: str, files: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
+) -> Loaded:
     """Return what `layers` (lowest first) make over the defaults. Pure. Raises ConfigError."""
     written = reduce(merge, layers, EMPTY)
     try:
-        config = sections.completed(_read(merge(Layer(sections.defaults(state_dir), {}), written).table))
+        table = merge(Layer(sections.defaults(state_dir), {}), written).table
+        config = sections.completed(_read(with_paths(table, environ or {})))
         sections.check(config)
     except InvalidInput as error:
         raise _located(error, written.origins) from None

@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from agent.config.credentials import check_credential
 from agent.config.places import Bucket, bucket_of
 from agent.config.s3 import S3Section, check_s3
+from agent.config.signing import SignerSection, SubmitSection, check_signers, check_submit
 from agent.config.studioml import StudioMLSection, check_studioml
 from agent.errors import InvalidInput, nearest
 from agent.model.job import ARCHITECTURES
@@ -22,6 +24,7 @@ from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of,
 GIB = 1024**3
 MIB = 1024**2
 ACCELERATORS = ("none", "nvidia", "jetson")
+ALL_GPUS, NO_GPUS = "all", "none"
 LEASE = 120.0
 LEASE_OF_CLIENTS = 240.0  # experiments of StudioML clients run for days, and a second run of one costs as much
 LOOK_WITH_BELL = 30.0
@@ -33,6 +36,7 @@ _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BROKER_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9a-fA-F:.]+")
 _ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_GPU = re.compile(r"(GPU-|MIG-)?[0-9A-Za-z/-]+")
 _WEB = re.compile(r"https?://[^/\s?#@]+/?")
 _PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 
@@ -53,13 +57,17 @@ class AgentSection(Section, frozen=True):
 
 
 class ResourcesSection(Section, frozen=True):
-    """The share of the host that jobs may use: cores (fractions allowed) and bytes; None = all there is."""
+    """The share of the host that jobs may use: cores (fractions allowed) and bytes; None = all there is.
+
+    gpus: UUIDs of GPUs, or of parts of them; or one word, "all" that can be used, or "none".
+    """
 
     cpus: Annotated[float, msgspec.Meta(gt=0)] | None = None
     memory: Bytes | None = None
     memory_reserve: Bytes = 256 * MIB
     disk: Bytes | None = None
     disk_reserve: Bytes = GIB
+    gpus: tuple[str, ...] = (ALL_GPUS,)
 
 
 class Queue(Section, frozen=True):
@@ -122,12 +130,26 @@ class PubSubSection(Section, frozen=True):
 class RuntimeSection(Section, frozen=True):
     """The container runtime. path None = looked for on PATH; emulate = what may run through binfmt_misc.
 
-    insecure_registries: "host:port" of registries of docker:// images that have no TLS.
+    insecure_registries: "host:port" of registries of docker:// and oras:// images that have no TLS.
     """
 
     path: str | None = None
     emulate: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+
+
+class ImagesSection(Section, frozen=True):
+    """What is asked of images. keys_dir: a directory with the public keys, one of which must have signed an image."""
+
+    signatures: Literal["off", "warn", "require"] = "off"
+    keys_dir: str | None = None
+
+
+class LimitsSection(Section, frozen=True):
+    """What every job may have at most, whatever it asks for: processes with their threads, open files of each."""
+
+    pids: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    open_files: Annotated[int, msgspec.Meta(ge=64)] = 65536
 
 
 class CacheSection(Section, frozen=True):
@@ -147,25 +169,38 @@ class GcsSection(Section, frozen=True):
 
 
 class Secret(Section, frozen=True):
-    """Where one secret is read when a job needs it: a file, or a variable of the agent. Never its value."""
+    """Where one secret is read when a job needs it: a file, a variable of the agent, or a credential of its service.
+
+    Never its value.
+    """
 
     file: str | None = None
     env: str | None = None
+    credential: str | None = None
 
 
 class PolicySection(Section, frozen=True):
     """What jobs may ask for. A prefix allows every URI below it; no prefix allows none.
 
     brought_prefixes: artifacts and images on which a message brings rights of its own, anonymous access included.
+    image_overlay: images may have a partition that is laid over their root file system.
+    require_signed: of native jobs. max_*: the most that one job may ask for, None = any.
     """
 
     image_prefixes: tuple[str, ...] = ("file:///",)
     input_prefixes: tuple[str, ...] = ()
     output_prefixes: tuple[str, ...] = ()
     brought_prefixes: tuple[str, ...] = ()
+    image_overlay: bool = False
     secrets: dict[str, Secret] = {}
     network_host: bool = False
     max_timeout: PositiveSeconds | None = None
+    max_cpus: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_memory: Bytes | None = None
+    max_disk: Bytes | None = None
+    max_gpus: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    require_signed: bool = False
+    signers: dict[str, SignerSection] = {}
 
 
 class RetrySection(Section, frozen=True):
@@ -187,9 +222,12 @@ class Config(Section, frozen=True):
     pubsub: PubSubSection = PubSubSection()
     gcs: GcsSection = GcsSection()
     runtime: RuntimeSection = RuntimeSection()
+    images: ImagesSection = ImagesSection()
+    limits: LimitsSection = LimitsSection()
     cache: CacheSection = CacheSection()
     policy: PolicySection = PolicySection()
     studioml: StudioMLSection = StudioMLSection()
+    submit: SubmitSection = SubmitSection()
     retry: RetrySection = RetrySection()
 
     @property
@@ -269,12 +307,16 @@ def check(config: Config) -> None:
     if config.runtime.path is not None:
         _check_absolute("runtime.path", config.runtime.path)
     _check_known("runtime.emulate", config.runtime.emulate, ARCHITECTURES)
+    _check_images(config.images)
     if config.retry.max < config.retry.first:
         raise _wrong("retry.max", config.retry.max, f"at least retry.first, {config.retry.first:g} s")
+    _check_gpus(config.resources.gpus)
     _check_queues(config.queues)
     check_s3(config.s3)
     _check_policy(config.policy)
+    check_signers(config.policy.signers, [queue.name for queue in config.queues])
     check_studioml(config.studioml)
+    check_submit(config.submit)
     _check_gcs(config.gcs)
     _check_pubsub(config.pubsub)
     _check_mqtt(config.mqtt)
@@ -308,6 +350,13 @@ def _check_known(key: str, values: Iterable[str], known: Iterable[str]) -> None:
     for index, value in enumerate(values):
         if value not in known:
             raise _wrong(f"{key}[{index}]", value, nearest(value, known))
+
+
+def _check_images(images: ImagesSection) -> None:
+    if images.keys_dir is not None:
+        _check_absolute("images.keys_dir", images.keys_dir)
+    elif images.signatures != "off":
+        raise _wrong("images.signatures", images.signatures, "with it images.keys_dir, where the public keys are")
 
 
 def _check_queues(queues: tuple[Queue, ...]) -> None:
@@ -399,16 +448,30 @@ def _check_policy(policy: PolicySection) -> None:
         _check_secret(name, secret)
 
 
+def _check_gpus(gpus: tuple[str, ...]) -> None:
+    for index, gpu in enumerate(gpus):
+        key = f"resources.gpus[{index}]"
+        if gpu in (ALL_GPUS, NO_GPUS) and len(gpus) > 1:
+            raise InvalidInput(f'{key} = "{gpu}" stands beside other GPUs', hint="write it alone, or UUIDs only")
+        if not _GPU.fullmatch(gpu):
+            raise InvalidInput(
+                f'{key} = "{gpu}" is no UUID of a GPU', hint="`edge-agent probe --json` shows them as units"
+            )
+
+
 def _check_secret(name: str, secret: Secret) -> None:
     key = f"policy.secrets.{name}"
     if not _SECRET_NAME.fullmatch(name):
         raise InvalidInput(
             f"{key}: not a name of a variable", hint="letters, digits and '_', not starting with a digit"
         )
-    if (secret.file is None) == (secret.env is None):
-        raise InvalidInput(f"{key}: names no source or two", hint='write {file = "/path"} or {env = "NAME"}')
+    if len([each for each in (secret.file, secret.env, secret.credential) if each is not None]) != 1:
+        hint = 'write {file = "/path"}, {env = "NAME"} or {credential = "NAME"}'
+        raise InvalidInput(f"{key}: names no source or two", hint=hint)
     if secret.file is not None:
         _check_absolute(f"{key}.file", secret.file)
+    if secret.credential is not None:
+        check_credential(f"{key}.credential", secret.credential)
 
 
 def _check_mqtt(mqtt: MqttSection) -> None:

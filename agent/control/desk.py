@@ -69,6 +69,7 @@ class Desk:
             ended=tuple(view(live) for live in board.ended()),
             refused=board.refused(),
             problems=board.problems(),
+            totals=board.totals(),
         )
 
     def _cancel(self, sid: str) -> Answer:

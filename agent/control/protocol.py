@@ -17,6 +17,7 @@ from agent.attempt import Attempt, State
 from agent.board import Live, Mode, Refused
 from agent.model.records import Artifact, Outcome
 from agent.model.share import Share
+from agent.model.usage import Totals, Usage
 
 SOCKET = "agent.sock"
 LINE_LIMIT = 16 * 1024**2
@@ -85,10 +86,11 @@ class AttemptView(msgspec.Struct, frozen=True):
     reason: str | None = None
     ended_at: float | None = None
     artifacts: tuple[Artifact, ...] = ()
+    usage: Usage | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag=True):
-    """All that a running agent shows of itself."""
+    """All that a running agent shows of itself. totals: of the attempts that ended since it started."""
 
     version: str
     host: str
@@ -101,6 +103,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag=True):
     ended: tuple[AttemptView, ...]
     refused: tuple[Refused, ...]
     problems: dict[str, str] = {}
+    totals: Totals = Totals()
 
 
 class RefusedCommand(msgspec.Struct, frozen=True, tag=True):
@@ -144,6 +147,7 @@ def view(live: Live) -> AttemptView:
         reason=ending.reason if ending else None,
         ended_at=ending.ended_at if ending else None,
         artifacts=attempt.artifacts,
+        usage=attempt.usage,
     )
 
 

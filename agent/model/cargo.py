@@ -76,8 +76,12 @@ NOTHING = Cargo()
 
 
 class Decoded(NamedTuple):
-    """What a message is: the job, what it brings along, and when it expires (seconds since the epoch, None = never)."""
+    """What a message is: the job, what it brings along, and when it expires (seconds since the epoch, None = never).
+
+    signer: who signed it, None for an unsigned native job and for other forms.
+    """
 
     job: Job
     cargo: Cargo = NOTHING
     expires_at: float | None = None
+    signer: str | None = None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agent.model.usage import Usage
 from agent.model.verdict import Refusal
 
 
@@ -100,6 +101,7 @@ class AttemptRecord(Record, frozen=True):
     checkpoint: Artifact | None = None
     arch: str | None = None
     emulated: bool = False
+    usage: Usage | None = None
     name: str | None = None
 
 
@@ -117,6 +119,7 @@ class Commit(Record, frozen=True):
     exit_code: int | None = None
     reason: str | None = None
     artifacts: tuple[Artifact, ...] = ()
+    usage: Usage | None = None
 
 
 class Cancel(Record, frozen=True):

@@ -58,6 +58,7 @@ def _restore(context: Context, attempt: Attempt, artifact: Artifact, uri: str, p
         else:
             with place.open("wb") as file:
                 file.writelines(chunks(source))
+    context.counters.came(attempt.id, artifact.size)
 
 
 class Saver:

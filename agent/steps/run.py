@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.attempt import Attempt
 from agent.context import Context
 from agent.errors import HostFault
-from agent.ports import ContainerRun
+from agent.ports import NO_DEVICES, ContainerRun, Devices
 from agent.steps.step import Step
 
 
@@ -20,24 +20,37 @@ def apply(context: Context, attempt: Attempt) -> None:
 def container_run(context: Context, attempt: Attempt) -> ContainerRun:
     """Return what to run, with the secrets written where the container will find them."""
     job, directory = attempt.job, context.directory(attempt.id)
+    devices = _devices(context, attempt)
     return ContainerRun(
         attempt_id=attempt.id,
         directory=directory,
         image=(directory / "image").resolve(),
         command=job.command,
-        env={**job.env, "EDGE_JOB": attempt.sid, "EDGE_ATTEMPT": str(attempt.n)},
+        # Last, what the agent says: a variable of the job could name GPUs that others were granted.
+        env={**job.env, **devices.env, "EDGE_JOB": attempt.sid, "EDGE_ATTEMPT": str(attempt.n)},
         home=directory / "work",
         workdir=job.workdir or ".",
         network=job.network,
         cpus=attempt.reserved.cpus,
         memory=attempt.reserved.memory,
+        disk=attempt.reserved.disk or None,
         timeout=job.timeout,
         grace=job.grace,
         log=directory / "log",
         secrets=_write_secrets(context, attempt),
         log_limit=context.log_limit,
         homes=attempt.cargo.homes,
+        devices=devices,
     )
+
+
+def _devices(context: Context, attempt: Attempt) -> Devices:
+    units = attempt.reserved.gpus
+    if not units:
+        return NO_DEVICES
+    if context.gpus is None:
+        raise HostFault(f"GPU {', '.join(units)} was granted, and this agent gives none; see [resources] gpus")
+    return context.gpus.grant(units)
 
 
 def _write_secrets(context: Context, attempt: Attempt) -> Path | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
 from agent.attempt import Attempt
 from agent.context import Context
+
+# What making a file says when paths in a job contradict each other, or are too long for any file system.
+PATHS_AT_FAULT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class Step(NamedTuple):

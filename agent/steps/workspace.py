@@ -6,6 +6,7 @@
     secrets/    the granted secrets, one file each (read only in the job)
     image       link to the image that runs
     log         what the job printed
+    mark.sh, seccomp.json                      what the runtime reads when it starts the container
     run.json, exit.json, stop.json, marker     the holder's
 """
 
@@ -19,8 +20,8 @@ from typing import Any
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import HostFault
-from agent.steps.step import Step
+from agent.errors import HostFault, JobFault
+from agent.steps.step import PATHS_AT_FAULT, Step
 
 
 def apply(context: Context, attempt: Attempt) -> None:
@@ -32,9 +33,18 @@ def apply(context: Context, attempt: Attempt) -> None:
         for name in ("work", "tmp"):
             (directory / name).mkdir(mode=0o700)
         for path in (attempt.job.workdir or ".", *attempt.cargo.directories):
-            (directory / "work" / path).mkdir(parents=True, exist_ok=True)
+            _make_below(directory / "work", path)
     except OSError as error:
         raise HostFault(f"{directory} cannot be made: {error.strerror}; free space or mend its permissions") from None
+
+
+def _make_below(work: Path, path: str) -> None:
+    try:
+        (work / path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in PATHS_AT_FAULT:
+            raise JobFault(f'the job\'s directory "{path[:100]}" cannot be made: {error.strerror}') from None
+        raise
 
 
 def undo(context: Context, attempt_id: str) -> None:

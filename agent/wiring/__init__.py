@@ -6,13 +6,14 @@ What costs memory or time to import is imported where it is made: `probe` and `s
 from __future__ import annotations
 
 from agent.wiring.host import (
-    build_canary_image,
     free_disk,
+    lanes_of,
     live_host,
     match_policy,
     prepare_state_dir,
     probe,
     record,
+    run_trial,
     runtime_path,
     share_of,
 )
@@ -24,14 +25,15 @@ __all__ = [
     "Stores",
     "advert_source",
     "broker_of",
-    "build_canary_image",
     "free_disk",
+    "lanes_of",
     "live_host",
     "match_policy",
     "prepare_state_dir",
     "probe",
     "record",
     "run_agent",
+    "run_trial",
     "runtime_path",
     "share_of",
 ]

@@ -13,6 +13,7 @@ from agent.cache import Cache, linked
 from agent.config import Config
 from agent.config.places import Bucket
 from agent.config.sections import directory_of
+from agent.images.sif import Rules
 from agent.model.capabilities import Capabilities
 from agent.ports import ArtifactAccess, ArtifactStore, Clock, ImageFetcher
 from agent.wiring.host import runtime_path
@@ -67,6 +68,7 @@ def images_of(
     config: Config, access: ArtifactAccess, cache: Cache, profile: Callable[[], Capabilities], clock: Clock
 ) -> ImageFetcher:
     """Return all sources of images. profile: returns what this host is now."""
+    rules = Rules(overlay=config.policy.image_overlay)
 
     def archs() -> tuple[str, ...]:
         runtime = profile().runtime
@@ -78,12 +80,18 @@ def images_of(
         from agent.adapters.images.registry import Registries
 
         registries = Registries(config.runtime.insecure_registries)
-        return DockerImages(cache, registries, RuntimeTool(lambda: runtime_path(config)), archs, clock)
+        return DockerImages(cache, registries, RuntimeTool(lambda: runtime_path(config)), archs, clock, rules)
+
+    def oras() -> ImageFetcher:
+        from agent.adapters.images.oras import OrasImages
+        from agent.adapters.images.registry import Registries
+
+        return OrasImages(cache, Registries(config.runtime.insecure_registries), clock, rules)
 
     def shub() -> ImageFetcher:
         from agent.adapters.images.docker import RuntimeTool, ShubImages
 
-        return ShubImages(cache, RuntimeTool(lambda: runtime_path(config)))
+        return ShubImages(cache, RuntimeTool(lambda: runtime_path(config)), rules)
 
     def venv() -> ImageFetcher:
         from agent.adapters.venv import VenvImages
@@ -91,17 +99,29 @@ def images_of(
         return VenvImages(cache, lambda: profile().cpu.arch)
 
     def remote() -> ImageFetcher:
-        return RemoteImages(access, cache)
+        return RemoteImages(access, cache, rules)
 
-    files = FileImages(directories(config.policy.image_prefixes), cache)
+    copied = config.images.signatures != "off"
+    files = FileImages(directories(config.policy.image_prefixes), cache, rules, copied=copied)
     fetchers = {
         "file": lambda: files,
         **dict.fromkeys(("s3", "s3+http", "s3+https", "http", "https", "gs"), remote),
         "docker": docker,
+        "oras": oras,
         "shub": shub,
         "venv": venv,
     }
-    return ImageRouter(fetchers, brought=remote)
+    return _signed(config, ImageRouter(fetchers, brought=remote))
+
+
+def _signed(config: Config, images: ImageFetcher) -> ImageFetcher:
+    """Return the images behind what is asked of their signatures."""
+    rule, keys = config.images.signatures, config.images.keys_dir
+    if rule == "off" or keys is None:
+        return images
+    from agent.adapters.images.signed import Signatures, SignedImages
+
+    return SignedImages(images, Signatures(Path(keys), lambda: runtime_path(config)), rule)
 
 
 def directories(prefixes: Sequence[str]) -> list[Path]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from agent.adapters.host import LiveHost, find_runtime
 from agent.adapters.local_image import build_image
 from agent.config import Config
+from agent.config.credentials import credential_path
+from agent.config.sections import ALL_GPUS
 from agent.errors import HostFault, RuntimeUnavailable, Unavailable
+from agent.lanes import lanes_served
 from agent.matching import MatchPolicy
-from agent.model.capabilities import Capabilities, Problem
+from agent.model.capabilities import Capabilities, Gpu, Problem
 from agent.model.cargo import VENV_IMAGE
 from agent.model.share import Share
+from agent.ports import Runtime
 from agent.probes import probe_host
 
 if TYPE_CHECKING:
@@ -54,16 +61,27 @@ def record(config: Config, directory: Path) -> tuple[Capabilities, int]:
 
 
 def share_of(config: Config, profile: Capabilities) -> Share:
-    """Return what of the host the agent may give: what the configuration says, else all but the reserves.
-
-    No GPU is among it yet: a job must see exactly the units it was granted, and nothing binds them so far.
-    """
+    """Return what of the host the agent may give: what the configuration says, else all but the reserves."""
     wanted, memory, storage = config.resources, profile.memory.effective_bytes, profile.storage.total_bytes
     return Share(
         wanted.cpus if wanted.cpus is not None else profile.cpu.effective or 1.0,
         wanted.memory if wanted.memory is not None else max(0, (memory or 0) - wanted.memory_reserve),
         wanted.disk if wanted.disk is not None else max(0, (storage or 0) - wanted.disk_reserve),
+        given_units(wanted.gpus, profile.gpus or ()),
     )
+
+
+def given_units(wanted: Collection[str], gpus: Iterable[Gpu]) -> tuple[str, ...]:
+    """Return the units of usable GPUs that the configuration gives: named themselves, or by their GPU."""
+    everything = ALL_GPUS in wanted
+    usable = [gpu for gpu in gpus if gpu.usable]
+    return tuple(unit for gpu in usable for unit in gpu.units if everything or {unit, gpu.uuid} & set(wanted))
+
+
+def lanes_of(config: Config, profile: Capabilities) -> tuple[str, ...]:
+    """Return the lanes that this host serves unless it is told others: none of accelerators that it does not give."""
+    given = profile if share_of(config, profile).gpus else msgspec.structs.replace(profile, gpus=(), jetson=None)
+    return lanes_served(given, config.runtime.emulate)
 
 
 def match_policy(config: Config) -> MatchPolicy:
@@ -80,6 +98,10 @@ def match_policy(config: Config) -> MatchPolicy:
         output_prefixes=policy.output_prefixes,
         brought_prefixes=policy.brought_prefixes,
         max_timeout=policy.max_timeout,
+        max_cpus=policy.max_cpus,
+        max_memory=policy.max_memory,
+        max_disk=policy.max_disk,
+        max_gpus=policy.max_gpus,
     )
 
 
@@ -92,10 +114,11 @@ def secret_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str],
             if secret.env not in environ:
                 raise HostFault(f"secret {name}: the agent has no variable {secret.env}")
             return environ[secret.env]
+        file = Path(secret.file or "") if secret.credential is None else credential_path(secret.credential, environ)
         try:
-            return Path(secret.file or "").read_text(encoding="utf-8")
+            return file.read_text(encoding="utf-8")
         except OSError as error:
-            raise HostFault(f"secret {name}: {secret.file}: {error.strerror}") from None
+            raise HostFault(f"secret {name}: {file}: {error.strerror}") from None
 
     return value
 
@@ -120,3 +143,16 @@ def build_canary_image(config: Config, target: Path) -> None:
     if program is None:
         raise RuntimeUnavailable("no apptainer or singularity on PATH; install it or set runtime.path")
     build_image(target, program)
+
+
+def run_trial(config: Config, runtime: Runtime, state_dir: Path) -> None:
+    """Run a tiny job below the state directory the way this host runs jobs. Raises EdgeAgentError when that fails.
+
+    That is in a container; without one where there is no runtime, and jobs may run as plain processes.
+    """
+    from agent.canary import run_canary
+
+    if runtime_path(config) is None and config.studioml.trusted:
+        run_canary(runtime, state_dir, Path.mkdir, "canary-environment")
+    else:
+        run_canary(runtime, state_dir, partial(build_canary_image, config))

@@ -15,11 +15,13 @@ import msgspec
 
 from agent.adapters.apptainer import ApptainerRuntime
 from agent.adapters.clock import SystemClock
+from agent.adapters.gpus import HostGpus
 from agent.adapters.locks import lock_host, lock_state_dir
 from agent.adapters.logged import LogAdvertiser
+from agent.adapters.spec import JobLimits
 from agent.board import Board
 from agent.cache import Cache
-from agent.canary import Canary, run_canary
+from agent.canary import Canary
 from agent.claims import StoreQueue
 from agent.config import Config, Queue
 from agent.context import Context, Queues
@@ -33,7 +35,6 @@ from agent.discovery import Project
 from agent.errors import ConfigError, Unavailable
 from agent.foreign import NotedDeadLetters
 from agent.gpu_watch import GpuWatch
-from agent.lanes import lanes_served
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities
@@ -52,12 +53,13 @@ from agent.studioml.reading import Keys
 from agent.wire import decode
 from agent.wiring.artifacts import cache_of, images_of
 from agent.wiring.host import (
-    build_canary_image,
     free_disk,
+    lanes_of,
     live_host,
     match_policy,
     prepare_state_dir,
     probe,
+    run_trial,
     runtime_path,
     secret_reader,
     share_of,
@@ -93,9 +95,7 @@ class Parts:
     @cached_property
     def lanes(self) -> tuple[str, ...]:
         """The lanes that this host serves."""
-        # Jobs for accelerators would be pulled and refused: see share_of.
-        plain = msgspec.structs.replace(self.profile, gpus=(), jetson=None)
-        return lanes_served(plain, self.config.runtime.emulate)
+        return lanes_of(self.config, self.profile)
 
     @cached_property
     def board(self) -> Board:
@@ -110,7 +110,8 @@ class Parts:
     @cached_property
     def runtime(self) -> ApptainerRuntime:
         """The container runtime."""
-        return ApptainerRuntime(self.config.state_dir, lambda: runtime_path(self.config))
+        limits = JobLimits(self.config.limits.pids, self.config.limits.open_files)
+        return ApptainerRuntime(self.config.state_dir, lambda: runtime_path(self.config), limits=limits)
 
     @cached_property
     def _instance(self) -> str:
@@ -197,6 +198,7 @@ class Parts:
             profile=self.presence.profile,
             detaching=threading.Event(),
             cache=self.cache,
+            gpus=HostGpus(live_host(config)),
         )
 
     @cached_property
@@ -212,7 +214,7 @@ class Parts:
         """Read a delivery by the keys and rules for its queue."""
         queue = self.context.queues[delivery.queue]
         reading = msgspec.structs.replace(
-            reading_of(self.config, self._keys, queue.sender_name or queue.name),
+            reading_of(self.config, self._keys, queue.sender_name or queue.name, queue.name),
             now=self.clock.time(),
             attempt=attempt,
             gpus=cards_of(self.presence.profile()),
@@ -315,9 +317,6 @@ class Parts:
         )
         return QueueParts(queue.name, source, results, StoreDeadLetters(records, self.clock), queue.held_for)
 
-    def _build_canary_image(self, target: Path) -> None:
-        build_canary_image(self.config, target)
-
     def _look_every(self, queue: Queue) -> float:
         """Somebody waits for an agent that runs until the queue is empty."""
         every = self.config.look_every(queue)
@@ -355,12 +354,11 @@ class Parts:
             settings,
             server=self._server(desk),
             presence=self.presence,
-            canary=Canary(
-                self.context, lambda: run_canary(self.runtime, self.config.state_dir, self._build_canary_image)
-            ),
+            canary=Canary(self.context, lambda: run_trial(self.config, self.runtime, self.config.state_dir)),
             end_containers=self.runtime.end,
             stop=self.stop,
-            mode=load_mode(self.config.state_dir),
+            # Somebody waits until the queue is empty, not until the host is mended.
+            mode=load_mode(self.config.state_dir, faulty=not self.until_empty),
             projects=self._projects,
         )
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.adapters.key_files import KeyFiles
+from agent.adapters.signer_files import ConfiguredSigners
 from agent.config import Config
 from agent.model.capabilities import Capabilities
+from agent.signing import Signing
 from agent.studioml.reading import Keys, Reading, Rules
 
 if TYPE_CHECKING:
@@ -18,11 +20,14 @@ if TYPE_CHECKING:
 
 
 def rules_of(config: Config) -> Rules:
-    """Return what the operator allows and wants."""
-    section = config.studioml
+    """Return what the operator allows and wants.
+
+    Where native jobs must be signed, messages of another form must be, too: either comes on any queue.
+    """
+    section, signed = config.studioml, config.policy.require_signed
     return Rules(
-        require_signature=section.require_signature,
-        allow_clear_text=section.allow_clear_text,
+        require_signature=section.require_signature or signed,
+        allow_clear_text=section.allow_clear_text and not signed,
         network=section.network,
         retries=section.retries,
         agent_access=section.agent_access,
@@ -35,9 +40,15 @@ def keys_of(config: Config) -> Keys:
     return KeyFiles(Path(config.studioml.keys_dir))
 
 
-def reading_of(config: Config, keys: Keys, queue: str) -> Reading:
-    """Return how messages of a queue are read; queue: its name as clients say it."""
-    return Reading(queue=queue, rules=rules_of(config), keys=keys)
+def reading_of(config: Config, keys: Keys, queue: str, name: str) -> Reading:
+    """Return how messages of a queue are read; queue: its name as clients say it, name: as this host does."""
+    return Reading(queue=queue, rules=rules_of(config), keys=keys, signing=signing_of(config, name))
+
+
+def signing_of(config: Config, name: str) -> Signing:
+    """Return what is wanted of native jobs on a queue; one that was found has the name of its project's before ":"."""
+    policy = config.policy
+    return Signing(policy.require_signed, ConfiguredSigners(policy.signers), name.partition(":")[0])
 
 
 def cards_of(profile: Capabilities) -> tuple[str, ...]:

@@ -210,7 +210,9 @@ max = "4s"
         from agent.adapters.cgroup import job_groups
 
         groups = job_groups(self.state)
-        return [str(path) for path in groups.iterdir()] if groups is not None and groups.exists() else []
+        if groups is None or not groups.exists():
+            return []
+        return [str(path) for path in groups.iterdir() if path.is_dir()]
 
     def end(self) -> None:
         """End the holder and whatever a failed test left running."""

@@ -16,6 +16,7 @@ from agent import __version__
 from tests.e2e.site import COMMAND, TIMEOUT, Site, to_toml
 from tests.waiting import wait_until
 
+MIB = 1024**2
 UNTIL_TOLD = "echo first; while [ ! -e go ]; do sleep 0.05; done; echo last; echo done > out"
 
 
@@ -58,8 +59,12 @@ def test_a_job_is_seen_by_all_commands_while_it_runs_and_after(site: Site, tmp_p
             assert following.wait(TIMEOUT) == 0
         site.wait_state(sid, "succeeded")
         wait_until(lambda: parsed(site, "status", "--json")["ended"], 15, "the agent is done with the job")
-        assert "succeeded" in site.call("status")
+        assert "ended since the start: 1 succeeded; " in site.call("status")
+        totals = parsed(site, "status", "--json")["totals"]
+        assert (totals["jobs_total"], totals["cpu_seconds_total"] > 0.01) == ({"succeeded": 1}, True)
+        assert totals["bytes_out_total"] == len("first\nlast\n") + len("done\n")
     _assert_seen_after(site, sid, tmp_path)
+    _assert_use_is_told(site, sid)
 
 
 def _assert_status_while_running(site: Site, sid: str, pid: int) -> None:
@@ -73,6 +78,17 @@ def _assert_status_while_running(site: Site, sid: str, pid: int) -> None:
     (listed,) = parsed(site, "jobs", "--json")
     assert (listed["sid"], listed["state"], listed["host"]) == (sid, "started", "host-a")
     assert site.view("slow")["state"] == "started"
+
+
+def _assert_use_is_told(site: Site, sid: str) -> None:
+    used = parsed(site, "status", sid, "--json")["usage"]
+    assert used["cpu_s"] > 0.01
+    assert used["wall_s"] > 0.01
+    assert MIB < used["peak_memory_bytes"] < 1024 * MIB
+    assert (used["bytes_in"], used["bytes_out"], used["ended_by"]) == (0, 16, "itself")
+    line = site.call("status", sid).splitlines()[2]
+    assert line.startswith("used: ")
+    assert line.endswith(" of memory; 0 B fetched, 16 B stored; ended by itself")
 
 
 def _assert_seen_after(site: Site, sid: str, tmp_path: Path) -> None:

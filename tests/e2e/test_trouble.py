@@ -263,6 +263,7 @@ def test_a_host_that_cannot_set_up_jobs_pauses_until_its_canary_runs(
         assert "3 jobs in a row could not be set up" in site.call("status")
         site.wait_journalled("canary container fails")
         assert agent.poll() is None
+        assert "agent: it takes no jobs, the host is faulty: 3 jobs in a row" in site.run("doctor").stdout
         broken.unlink()
         for sid in sids:
             site.wait_state(sid, "succeeded")

@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 from agent.attempt import JOURNALLED, TRANSITIONS, Attempt, Ending, Event, State, from_journal, to_journal, transition
-from agent.model.records import Artifact, Outcome
+from agent.model.records import Artifact, AttemptRecord, Outcome
 from agent.model.share import Share
+from agent.model.usage import Moved, Usage
 
 CHECKPOINT = Artifact("checkpoint-a", "job-1/attempts/2/checkpoint-a", 3, "c" * 64, "tree")
 ATTEMPT = Attempt(
@@ -110,6 +111,24 @@ def test_an_entry_of_a_later_release_is_read() -> None:
 def test_what_is_no_entry_is_a_decode_error(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         from_journal(body)
+
+
+def test_the_use_is_what_was_measured_and_what_was_moved() -> None:
+    moved = msgspec.structs.replace(ATTEMPT, moved=Moved(10, 20))
+    assert moved.usage is None
+    used = msgspec.structs.replace(ENDING, usage=Usage(cpu_s=1.5, ended_by="itself"))
+    whole = Usage(cpu_s=1.5, bytes_in=10, bytes_out=20, ended_by="itself")
+    assert moved.ended(used).usage == moved.ended(used).record().usage == whole
+    assert from_journal(to_journal(moved.ended(used).on(Event.COMMIT))).usage == whole
+    assert moved.ended(msgspec.structs.replace(ENDING, usage=None)).usage == Usage(bytes_in=10, bytes_out=20)
+
+
+def test_records_without_use_and_with_more_of_it_are_read() -> None:
+    plain = msgspec.to_builtins(ATTEMPT.ended(ENDING).record())
+    del plain["usage"]
+    assert msgspec.convert(plain, AttemptRecord).usage is None
+    later = {**plain, "usage": {"cpu_s": 1.5, "joules": 9}}
+    assert msgspec.convert(later, AttemptRecord).usage == Usage(cpu_s=1.5)
 
 
 def test_the_record_shows_the_attempt_and_its_end() -> None:

@@ -8,6 +8,7 @@ from agent.attempt import Attempt, Ending, Event
 from agent.board import KEPT, Board, Mode, ModeName, Refused
 from agent.model.records import Outcome
 from agent.model.share import Share
+from agent.model.usage import Moved, Totals, Usage
 from agent.model.verdict import Reason, Refusal
 
 ATTEMPT = Attempt("job-1", 1, "t", "host-a", "lab", "handle", "boot", 1.0, {"image": "file:///a"}, "amd64", Share())
@@ -42,6 +43,17 @@ def test_an_attempt_is_live_until_its_end(board: Board) -> None:
     assert board.live() == ()
     assert board.find("job-1") is None
     assert [each.attempt for each in board.ended()] == [RELEASED]
+
+
+def test_totals_are_sums_over_the_attempts_that_ended(board: Board) -> None:
+    board.show(ATTEMPT)
+    assert board.totals() == Totals()
+    moved = msgspec.structs.replace(ATTEMPT, moved=Moved(10, 20))
+    failed = moved.ended(Ending(Outcome.FAILED, usage=Usage(cpu_s=1.5)))
+    board.show(failed.on(Event.COMMIT).on(Event.SETTLE))
+    board.show(failed.on(Event.OVERTAKEN))
+    board.show(RELEASED)
+    assert board.totals() == Totals({"failed": 1, "superseded": 1, "stopped": 1}, 3.0, 20, 40)
 
 
 def test_an_attempt_that_was_never_claimed_is_forgotten(board: Board) -> None:

@@ -93,6 +93,19 @@ def test_only_the_agent_may_look_into_it_and_files_are_only_read(made: Made) -> 
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_each_thread_knows_how_much_it_has_made_itself(made: Made) -> None:
+    assert made.cache.made_here == 0
+    made.add(A, 40)
+    made.add(A, 40)
+    made.cache.add(B, lambda path: path.mkdir())  # what is in a directory came in other ways
+    assert made.cache.made_here == 40
+    other: list[int] = []
+    thread = threading.Thread(target=lambda: other.append(made.cache.made_here))
+    thread.start()
+    thread.join()
+    assert other == [0]
+
+
 def test_content_wanted_by_several_at_once_is_made_once(made: Made) -> None:
     go_on, makers, got = threading.Event(), [], []
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -152,7 +153,22 @@ def test_urgent_jobs_come_first_then_old_ones(lab: Lab) -> None:
     assert lab.order(lab.agent()) == ["urgent", "urgent-too", "old", "new", "last"]
 
 
-@pytest.mark.parametrize("body", [b"not JSON", b"\xff", b"[]", b'{"priority": "high"}'])
+def test_a_signed_job_has_the_priority_that_it_says_inside(lab: Lab) -> None:
+    lab.submit("old")
+    body = json.dumps({"api": "edge-agent/v1", "payload": '{"priority": 3}', "key_id": "a", "signature": ""}).encode()
+    job = parse_job({"image": "file:///srv/a.sif", "priority": 3})
+    enqueue(lab.records, lab.results, job, "urgent", lab.clock.time(), queue="lab", body=body)
+    submission = lab.results.submission("urgent")
+    assert submission is not None
+    assert submission.job["image"] == "file:///srv/a.sif"
+    agent = lab.agent()
+    delivery = agent.pull(0)
+    assert delivery is not None
+    assert (delivery.sid, delivery.body) == ("urgent", body)
+    assert lab.order(agent) == ["old"]
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b"\xff", b"[]", b'{"priority": "high"}', b'{"payload": "x"}'])
 def test_an_unreadable_job_has_no_priority_and_is_delivered(lab: Lab, body: bytes) -> None:
     lab.submit("urgent", priority=1)
     lab.records.put("pending/any-none/broken", body)

@@ -188,6 +188,8 @@ LAB = '[[queues]]\nname = "a"\nurl = "/q"\n'
         ("agent.workers = 0", "DIR/config.toml:1: agent.workers = 0: Expected int >= 1"),
         ("[agent]\n\nworkers = 'x'", "DIR/config.toml:3: agent.workers = 'x': Expected int | null, got str"),
         ("[resources]\nmemory = '5 apples'", 'DIR/config.toml:2: resources.memory: "5 apples" is not a size'),
+        ("[resources]\ngpus = ['X', 'all']", 'DIR/config.toml:2: resources.gpus[1] = "all" stands beside other GPUs'),
+        ("[resources]\ngpus = ['GPU 1']", 'DIR/config.toml:2: resources.gpus[0] = "GPU 1" is no UUID of a GPU'),
         ("[retry]\nfirst = 'soon'", 'DIR/config.toml:2: retry.first: "soon" is not a duration'),
         ("[retry]\nfirst = inf", "DIR/config.toml:2: retry.first = inf (a finite number)"),
         ("[retry]\nfirst = '20m'", "DIR/config.toml:1: retry.max = 600.0 (at least retry.first, 1200 s)"),
@@ -374,7 +376,7 @@ def _written_keys(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
         here = schema.join(path, key)
-        if here in ("labels", "policy.secrets", "studioml.environment"):
+        if here in ("labels", "policy.secrets", "policy.signers", "studioml.environment"):
             found[here] = None
         elif isinstance(value, dict):
             found.update(_written_keys(value, here))
@@ -435,3 +437,60 @@ def test_the_configuration_cannot_be_changed_after_loading(tmp_path: Path) -> No
     with pytest.raises(AttributeError):
         config.agent.workers = 2  # type: ignore[misc]
     assert msgspec.structs.replace(config.agent, workers=2).workers == 2
+
+
+# --- signers, credentials ---------------------------------------------------
+
+
+LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3cmQhFxyMr alice"
+
+
+def test_signers_are_named_with_their_keys_and_queues(tmp_path: Path) -> None:
+    text = f"[policy.signers]\nalice = {{key = '{LINE}', queues = ['default']}}\nbob = {{file = '/b.pub'}}\n"
+    signers = _load(tmp_path, text).config.policy.signers
+    assert (signers["alice"].key, signers["alice"].queues, signers["bob"].file) == (LINE, ("default",), "/b.pub")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[policy.signers]\na = {}", "DIR/config.toml:2: policy.signers.a: names no key or two"),
+        ("[policy.signers]\na = {file = 'a.pub'}", 'policy.signers.a.file = "a.pub" (an absolute path)'),
+        ("[policy.signers]\na = {key = 'ssh-rsa AAAA'}", "policy.signers.a.key: no Ed25519 public key of OpenSSH"),
+        (
+            f"[policy.signers]\na = {{key = '{LINE}', queues = ['defualt']}}",
+            'policy.signers.a.queues[0] = "defualt" (did you mean "default"?)',
+        ),
+        ("[submit]\nsign_key_file = 'key'", 'submit.sign_key_file = "key" (an absolute path)'),
+        ("[policy]\nmax_cpus = 0", "DIR/config.toml:2: policy.max_cpus = 0"),
+        ("[policy]\nmax_gpus = -1", "DIR/config.toml:2: policy.max_gpus = -1"),
+        ("[images]\nsignatures = 'on'", "DIR/config.toml:2: images.signatures = 'on'"),
+        ("[images]\nsignatures = 'require'", 'DIR/config.toml:2: images.signatures = "require" (with it images.keys'),
+        ("[images]\nkeys_dir = 'keys'", 'DIR/config.toml:2: images.keys_dir = "keys" (an absolute path)'),
+        ("[mqtt]\npassword_file = 'credential:../x'", "DIR/config.toml:2: mqtt.password_file"),
+        ("[policy.secrets]\nX = {credential = 'a/b'}", "DIR/config.toml:2: policy.secrets"),
+        ("[policy.secrets]\nX = {credential = 'a', env = 'B'}", "policy.secrets.X: names no source or two"),
+    ],
+)
+def test_a_wrong_rule_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    assert message in _error(tmp_path, text)
+
+
+def test_a_credential_of_the_service_is_found_wherever_a_file_is_named(tmp_path: Path) -> None:
+    text = """
+    [mqtt]
+    password_file = "credential:mqtt-password"
+    [s3]
+    access_key = "edge"
+    secret_key_file = "credential:s3.key"
+    [policy.signers]
+    alice = {file = "credential:alice.pub"}
+    [labels]
+    file = "/srv/x"
+    """
+    config = _load(tmp_path, text, {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}).config
+    assert config.mqtt.password_file == "/run/credentials/x/mqtt-password"
+    assert config.s3.secret_key_file == "/run/credentials/x/s3.key"
+    assert config.policy.signers["alice"].file == "/run/credentials/x/alice.pub"
+    # A shell is not the service: what is shown there is what the service will read.
+    assert _load(tmp_path, text).config.mqtt.password_file == "/run/credentials/edge-agent.service/mqtt-password"

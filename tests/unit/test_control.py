@@ -304,7 +304,7 @@ def office(made: World) -> Office:
 
 
 def test_status_shows_everything(office: Office) -> None:
-    office.made.context.ledger.reserve("job-1.1", Share(1.0, 100, 10))
+    office.made.context.ledger.adopt("job-1.1", Share(1.0, 100, 10))
     office.claim()
     office.made.context.board.problem("queue lab", "away")
     office.made.context.board.mark("job-1.1", "gpu-lost")

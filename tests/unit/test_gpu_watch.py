@@ -74,7 +74,7 @@ class Lab:
         """Let a job run that holds units."""
         table = {"image": "file:///a"}
         attempt = Attempt("job", 1, "t", "host", "lab", "h", "b", 1.0, table, "amd64", Share(1.0, 1, 1, units))
-        assert self.ledger.reserve(attempt.id, attempt.reserved)
+        self.ledger.adopt(attempt.id, attempt.reserved)
         self.board.show(attempt, "run")
         return attempt
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,11 +16,12 @@ from typing import Any, BinaryIO
 import pytest
 from agent.cache import Cache
 from agent.model.cargo import Access, Cargo
+from agent.model.job import Image, parse_job
 from agent.model.records import Outcome
 
 from tests.fakes import FakeAccess, FakeArtifacts
 from tests.faults import Between
-from tests.worlds import World, world
+from tests.worlds import IMAGE, World, world
 
 KIB, MIB = 1024, 1024**2
 
@@ -117,6 +119,26 @@ def test_a_kept_input_is_fetched_once_for_all_jobs(made: World, counted: Counted
         assert made.artifact(sid, "outputs/out") == b"same"
     assert counted.opened == [item["uri"]]
     assert [path.read_bytes() for path in kept_files(tmp_path)] == [content]
+
+
+def test_a_kept_input_moves_nothing_for_the_next_job(made: World) -> None:
+    item = {"uri": made.stores.put_artifact("a", b"x" * 900), "path": "data"}
+    used = [made.commit(run(made, "true", item, cargo=Cargo(kept=("data",)))).usage for _ in range(2)]
+    assert [each.bytes_in for each in used if each is not None] == [900, 0]
+
+
+def test_an_image_counts_for_the_job_that_it_was_fetched_for(made: World) -> None:
+    cache, images = made.context.cache, made.context.images
+    assert cache is not None
+
+    def kept(image: Image, cargo: Cargo) -> Path:
+        path = images.fetch(image, cargo)
+        return cache.add("a" * 64, lambda place: shutil.copy(path, place))
+
+    size = images.fetch(parse_job({"image": IMAGE}).image_for("amd64") or Image("")).stat().st_size
+    made.change(images=Between(images, fetch=kept))
+    used = [made.commit(run(made, "true")).usage for _ in range(2)]
+    assert [each.bytes_in for each in used if each is not None] == [size, 0]
 
 
 def test_any_other_input_is_fetched_for_each_job(made: World, counted: Counted, tmp_path: Path) -> None:

@@ -13,14 +13,20 @@ READY = Mode("ready")
 @pytest.mark.parametrize(
     "mode", [Mode("paused", "a disk is changed", 12.5), Mode("draining"), Mode("paused", None, 0.0)]
 )
-def test_an_operators_wish_survives_a_restart(tmp_path: Path, mode: Mode) -> None:
+@pytest.mark.parametrize("faulty", [False, True])
+def test_an_operators_wish_survives_a_restart(tmp_path: Path, mode: Mode, faulty: bool) -> None:
     save_mode(tmp_path, mode)
-    assert load_mode(tmp_path) == mode
+    assert load_mode(tmp_path, faulty=faulty) == mode
 
 
-@pytest.mark.parametrize(
-    "mode", [Mode("ready", None, 12.5), Mode("starting"), Mode("faulty", "three jobs failed", 1.0)]
-)
+def test_a_faulty_host_is_not_mended_by_a_restart(tmp_path: Path) -> None:
+    faulty = Mode("faulty", "three jobs failed", 1.0)
+    save_mode(tmp_path, faulty)
+    assert load_mode(tmp_path) == faulty
+    assert load_mode(tmp_path, faulty=False) == READY
+
+
+@pytest.mark.parametrize("mode", [Mode("ready", None, 12.5), Mode("starting")])
 def test_what_the_agent_found_out_itself_does_not(tmp_path: Path, mode: Mode) -> None:
     save_mode(tmp_path, Mode("paused"))
     save_mode(tmp_path, mode)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from agent.attempt import Ending
 from agent.model.job import Job, parse_job
 from agent.model.records import AttemptRecord, Outcome
 from agent.model.run import Exit
+from agent.model.usage import Usage
 from agent.policy import BackOff, Settlement, ending_of, give_back_delay, settle
 
 HOST = "host-a"
@@ -123,6 +125,12 @@ def exit_of(why: str = "exited", code: int | None = 0, *, signal: int | None = N
         (exit_of(code=None, signal=9), Outcome.FAILED, "killed by signal 9"),
         (exit_of("timeout", 143), Outcome.TIMED_OUT, "ran longer than its timeout of 5 s"),
         (exit_of("memory", 137), Outcome.OUT_OF_MEMORY, "used more than its 1048576 bytes of memory"),
+        (exit_of("disk", 0), Outcome.FAILED, "left more on disk than its 2097152 bytes of requires.disk"),
+        (
+            exit_of("pids", 137),
+            Outcome.FAILED,
+            "had more processes and threads than [limits] pids of its host allows",
+        ),
         (exit_of("cancelled", 143), Outcome.CANCELLED, "cancelled"),
         (exit_of("lease-lost", 143), Outcome.SUPERSEDED, "another attempt took over"),
         (exit_of("stopped", 143), Outcome.STOPPED, "stopped by its host"),
@@ -133,7 +141,7 @@ def exit_of(why: str = "exited", code: int | None = 0, *, signal: int | None = N
 def test_the_end_of_a_container_becomes_the_end_of_its_attempt(
     exit: Exit, outcome: Outcome, reason: str | None
 ) -> None:
-    ending = ending_of(exit, job(timeout=5, requires={"memory": "1MiB"}))
+    ending = ending_of(exit, job(timeout=5, requires={"memory": "1MiB", "disk": "2MiB"}))
     assert (ending.outcome, ending.reason, ending.exit_code) == (outcome, reason, exit.exit_code)
     assert (ending.started_at, ending.ended_at) == (exit.started_at, exit.ended_at)
 
@@ -144,6 +152,21 @@ def test_a_container_that_never_ran_is_a_failed_set_up_with_the_words_of_the_run
     assert "log" in (silent.reason or "")
     told = ending_of(Exit(None, None, "exited", False, None, 2.0, "no such image"), job())
     assert (told.outcome, told.reason) == (Outcome.SETUP_FAILED, "no such image")
+
+
+@pytest.mark.parametrize(("why", "words"), [("timeout", "ran longer than"), ("memory", "used more than")])
+def test_a_limit_reached_before_the_payload_ran_is_a_failed_set_up(why: str, words: str) -> None:
+    ending = ending_of(exit_of(why, None, started=False), job(timeout=5))
+    assert ending.outcome is Outcome.SETUP_FAILED
+    assert f"never set up: it {words}" in (ending.reason or "")
+
+
+@pytest.mark.parametrize(("why", "by"), [("exited", "itself"), ("timeout", "timeout"), ("cancelled", "cancelled")])
+def test_the_use_says_who_ended_the_job(why: str, by: str) -> None:
+    used = Usage(cpu_s=1.5, peak_memory_bytes=7, wall_s=2.0)
+    exit = msgspec.structs.replace(exit_of(why), usage=used)
+    assert ending_of(exit, job(timeout=5)).usage == msgspec.structs.replace(used, ended_by=by)
+    assert ending_of(exit_of(why), job(timeout=5)).usage == Usage(ended_by=by)
 
 
 # --- pauses ---

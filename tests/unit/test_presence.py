@@ -144,7 +144,7 @@ def test_the_state_is_announced_on_each_change_and_every_minute(lab: Lab) -> Non
 
 
 def test_the_state_says_what_is_free(lab: Lab) -> None:
-    lab.ledger.reserve("job-1.1", Share(0.5, 400, 100))
+    lab.ledger.adopt("job-1.1", Share(0.5, 400, 100))
     lab.board.set_mode(Mode("ready"))
     state = lab.presence.state()
     assert set(state) == {"state", "reason", "lanes", "free", "jobs", "version"}

@@ -88,6 +88,15 @@ def test_a_running_container_is_followed_to_its_end(made: World) -> None:
     assert len(made.attempts(attempt.sid)) == 1
 
 
+def test_what_was_moved_before_a_restart_still_counts(made: World) -> None:
+    inputs = [{"uri": made.stores.put_artifact("data", b"x" * 700), "path": "data"}]
+    attempt = start(made, "printf 12345", inputs=inputs)
+    made.restart()
+    used = made.commit(attempt.sid).usage
+    assert used is not None
+    assert (used.bytes_in, used.bytes_out) == (700, 5)
+
+
 def test_a_container_that_ended_meanwhile_is_delivered(made: World) -> None:
     attempt = start(made, "exit 3")
     assert made.runtime.status(attempt.id, 10).exit is not None

@@ -17,6 +17,7 @@ from agent.attempt import Attempt, Event, from_journal
 from agent.errors import ArtifactMismatch, ArtifactMissing, HostFault, JobFault, StoreUnavailable, UnsafeArchive
 from agent.model.job import parse_job
 from agent.model.share import Share
+from agent.model.usage import Moved
 from agent.ports import ABSENT
 from agent.steps import RUN_STEPS, STAGE_STEPS, image, run, stage_in, undo_all, workspace
 from agent.steps.checkpoint import Saver, restore, save_checkpoint
@@ -238,10 +239,50 @@ def test_a_store_that_is_away_is_nobodys_fault(made: World) -> None:
         staged(made, {"uri": "mem://in/a", "path": "a"})
 
 
-def test_an_input_in_the_way_of_another_is_told(made: World) -> None:
+def test_inputs_in_each_others_way_are_the_jobs_own_fault(made: World) -> None:
     uri = made.stores.put_artifact("a", b"")
-    with pytest.raises(HostFault, match="inputs cannot be written below"):
+    with pytest.raises(JobFault, match="where the job wants them: a: File exists"):
         staged(made, {"uri": uri, "path": "a"}, {"uri": uri, "path": "a/b"})
+
+
+def test_a_path_that_no_disk_can_have_is_the_jobs_own_fault(made: World) -> None:
+    uri = made.stores.put_artifact("a", b"")
+    with pytest.raises(JobFault, match=r"where the job wants them: x+: File name too long"):
+        staged(made, {"uri": uri, "path": f"{'x' * 300}/a"})
+    with pytest.raises(JobFault, match=r"the job's directory \"y+\" cannot be made: File name too long"):
+        workspace.apply(made.context, claim(made, 2, workdir="y" * 300))
+
+
+def test_a_disk_that_takes_no_input_is_the_hosts_fault(made: World) -> None:
+    attempt = claim(made, inputs=[{"uri": made.stores.put_artifact("a", b"x"), "path": "a"}])
+    workspace.apply(made.context, attempt)
+    (work(made) / "a.part").symlink_to("/dev/full")
+    with pytest.raises(HostFault, match=r"inputs cannot be written below .*: No space left on device"):
+        stage_in.apply(made.context, attempt)
+
+
+def test_what_comes_and_goes_is_counted_until_the_attempt_takes_it_along(made: World) -> None:
+    uri = made.stores.put_artifact("a", b"x" * 3000)
+    attempt = claim(made, inputs=[{"uri": uri, "path": "a"}], **KEYS)
+    workspace.apply(made.context, attempt)
+    stage_in.apply(made.context, attempt)
+    (work(made) / "state").write_bytes(b"s" * 500)
+    saved = save_checkpoint(made.context, attempt.on(Event.LAUNCH))
+    assert saved.moved == Moved(3000, 500)
+    assert from_journal(made.journal.load()[attempt.id]).moved == saved.moved
+    assert made.context.counted(saved).moved == saved.moved, "nothing counts twice"
+    again = claim(made, 2, **KEYS)
+    workspace.apply(made.context, again)
+    restore(made.context, again)
+    assert made.context.counted(again).moved == Moved(500, 0)
+
+
+def test_a_download_that_fails_has_moved_what_came(made: World) -> None:
+    attempt = claim(made, inputs=[{"uri": made.stores.put_artifact("a", b"x" * 5000), "path": "a"}])
+    workspace.apply(made.context, attempt)
+    with pytest.raises(JobFault, match="disk budget"):  # the reserved thousand bytes are not those of requires.disk
+        stage_in.apply(made.context, msgspec.structs.replace(attempt, table={**attempt.table, "requires": {"disk": 9}}))
+    assert made.context.counted(attempt).moved == Moved(5000, 0)
 
 
 # --- run ------------------------------------------------------------------------------------------------------------

@@ -218,6 +218,37 @@ def test_a_store_that_is_down_while_staging_defers_the_job(made: World) -> None:
     assert len(made.attempts(sid)) == 2
 
 
+def test_what_was_moved_for_a_job_and_who_ended_it_is_in_its_record_and_its_result(made: World) -> None:
+    inputs = [{"uri": made.stores.put_artifact("data", b"x" * 1000), "path": "data"}]
+    sid = made.submit("printf 12345; head -c 300 data > out", inputs=inputs, outputs=[{"path": "out"}])
+    made.run_one()
+    used = made.commit(sid).usage
+    assert used is not None
+    assert (used.bytes_in, used.bytes_out, used.ended_by) == (1000, 305, "itself")
+    assert made.attempts(sid)[0].usage == used
+    (shown,) = made.context.board.ended()
+    assert shown.attempt.usage == used
+
+
+def test_a_job_that_fails_while_it_is_staged_has_used_what_was_fetched(made: World) -> None:
+    data = {"uri": made.stores.put_artifact("data", b"x" * 1000), "path": "data"}
+    sid = made.submit(inputs=[data, {"uri": "mem://in/none", "path": "none"}])
+    made.run_one()
+    used = made.commit(sid).usage
+    assert used is not None
+    assert (used.bytes_in, used.cpu_s, used.wall_s, used.ended_by) == (1000, None, None, None)
+    assert used.bytes_out == len(made.artifact(sid, "log")) > 0
+
+
+def test_totals_count_every_attempt_that_came_to_its_end(made: World) -> None:
+    for script, keys in (("exit 3", {"retries": 1}), ("printf 123", {})):
+        made.submit(script, **keys)
+    made.until_over()
+    totals = made.context.board.totals()
+    assert totals.jobs_total == {"failed": 2, "succeeded": 1}
+    assert (totals.bytes_in_total, totals.bytes_out_total) == (0, 3)
+
+
 # --- what others want of it ---
 
 

@@ -27,13 +27,13 @@ class PubSubSubmitter:
         self._connection = connection
         self._results = results
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, body: bytes | None = None) -> None:
         """Record the job, then publish it with its lane and id. Raises InvalidInput for a lane that nobody made."""
         topic = self._topic(submission.lane)
-        body = encode(parse_job(submission.job))
+        message = encode(parse_job(submission.job)) if body is None else body
         lane = PLAIN if self._place.plain else submission.lane
         self._results.submit(submission)
-        self._connection.publish(topic, body, {**attributes_of(lane), SID_ATTRIBUTE: submission.sid})
+        self._connection.publish(topic, message, {**attributes_of(lane), SID_ATTRIBUTE: submission.sid})
 
     def _topic(self, lane: str) -> str:
         """Return where the jobs of the lane are published; a message without a subscription would be lost at once."""

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 import pytest
+from agent.board import Mode
 from agent.checks import CHECKS, Bench, Finding, examine
 from agent.errors import BrokerRefused, HostFault, StoreUnavailable, Unavailable
 from agent.model.capabilities import Capabilities, Problem, RuntimeFacts
@@ -105,6 +106,32 @@ def test_where_all_is_well_every_check_says_so(new_bench: NewBench) -> None:
     assert {finding.status for finding in findings} == {"ok"}
     assert {finding.check.split()[0] for finding in findings} == {name for name, _ in CHECKS}
     assert {finding.remedy for finding in findings} == {""}
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (None, ("ok", "none runs here now", "")),
+        (Mode("ready"), ("ok", "it is ready", "")),
+        (Mode("paused", "new fan"), ("ok", "it is paused: new fan", "")),
+    ],
+)
+def test_an_agent_that_runs_here_is_told(new_bench: NewBench, mode: Mode | None, said: tuple[str, str, str]) -> None:
+    assert only(new_bench(mode=lambda: mode), "agent") == said
+
+
+def test_a_host_that_the_agent_found_faulty_is_a_failure(new_bench: NewBench) -> None:
+    faulty = Mode("faulty", "3 jobs in a row could not be set up: no space left")
+    status, message, remedy = only(new_bench(mode=lambda: faulty), "agent")
+    assert (status, "no space left" in message, "edge-agent resume" in remedy) == ("failure", True, True)
+
+
+def test_where_jobs_need_no_container_a_process_is_tried(new_bench: NewBench) -> None:
+    bench = new_bench(profile=UNABLE, trusted=True)
+    assert only(bench, "runtime")[0] == "warning"
+    assert only(bench, "container") == ("ok", "a test process ran", "")
+    broken = new_bench(profile=UNABLE, trusted=True, canary=failing(HostFault("no holder")))
+    assert only(broken, "container")[:2] == ("failure", "no holder")
 
 
 def test_findings_can_be_written_as_json(new_bench: NewBench) -> None:

@@ -207,6 +207,34 @@ def test_config_check_says_what_experiments_of_studioml_clients_will_lack(tmp_pa
     assert _run("--config", str(file), "--state-dir", str(tmp_path), "config", "check").stderr == b""
 
 
+def test_config_check_says_what_the_policy_refuses_whatever_comes(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[[queues]]\nname = "lab"\nurl = "{tmp_path}/lab"\n[policy]\nrequire_signed = true\nimage_prefixes = []\n'
+        '[policy.secrets]\nKEY = {credential = "gone"}\n'
+    )
+    where = ("--config", str(file), "--state-dir", str(tmp_path), "config", "check")
+    said = _run(*where, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}).stderr.decode()
+    assert "policy.require_signed is true and policy.signers is empty: every native job becomes a dead letter" in said
+    assert "policy.image_prefixes is empty: an agent here refuses every job for its image" in said
+    assert f'policy.secrets.KEY: the credential "{tmp_path}/gone" cannot be read by this user' in said
+    file.write_text(f'[policy.signers]\nalice = {{file = "{tmp_path}/alice.pub"}}\n')
+    said = _run(*where).stderr.decode()
+    assert f'policy.signers.alice: the file "{tmp_path}/alice.pub" cannot be read by this user' in said
+    assert said.count("warning") == 1
+
+
+def test_config_check_says_where_keys_of_images_are_missing(tmp_path: Path) -> None:
+    file, keys = tmp_path / "config.toml", tmp_path / "keys"
+    file.write_text(f'[images]\nsignatures = "require"\nkeys_dir = "{keys}"\n')
+    where = ("--config", str(file), "--state-dir", str(tmp_path), "config", "check")
+    assert f'images.keys_dir: the directory "{keys}" cannot be read by this user' in _run(*where).stderr.decode()
+    keys.mkdir()
+    assert f'images.keys_dir: the directory "{keys}" has no keys, NAME.pem or NAME.asc' in _run(*where).stderr.decode()
+    (keys / "lab.pem").touch()
+    assert _run(*where).stderr == b""
+
+
 # --- decode -----------------------------------------------------------------------------------------------
 
 

@@ -15,10 +15,12 @@ from agent.cli import cli
 from agent.control.protocol import AttemptView, Snapshot
 from agent.control.server import Server
 from agent.model.share import Share
+from agent.model.usage import Totals
 from click.testing import CliRunner
 
 RUNNING = AttemptView("job-1", 1, "train", "lab", State.STARTED, "run", "amd64", False, Share(), 1.0)
 PROBLEM = "NVIDIA A10 at 0000:01:00.0 is not given out: gpu-lost; reboot"
+NONE_ENDED = Totals()
 Show = Callable[..., str]
 
 
@@ -27,8 +29,8 @@ def show(tmp_path: Path) -> Iterator[Show]:
     """A function that returns what `status` prints of an agent with this attempt and these problems."""
     servers: list[Server] = []
 
-    def printed(attempt: AttemptView, **problems: str) -> str:
-        snapshot = Snapshot("1", "a", 1, Mode("ready"), Share(), Share(), (), (attempt,), (), (), problems)
+    def printed(attempt: AttemptView, totals: Totals = NONE_ENDED, **problems: str) -> str:
+        snapshot = Snapshot("1", "a", 1, Mode("ready"), Share(), Share(), (), (attempt,), (), (), problems, totals)
         server = Server(tmp_path, lambda command: (snapshot,))
         servers.append(server)
         threading.Thread(target=server.serve, daemon=True).start()
@@ -61,3 +63,10 @@ def test_the_note_of_a_job_says_what_holds_it_up_or_what_is_wrong_where_it_runs(
 
 def test_a_gpu_that_is_withdrawn_is_among_the_problems(show: Show) -> None:
     assert f"problem: gpu: {PROBLEM}" in show(RUNNING, gpu=PROBLEM).splitlines()
+
+
+def test_what_the_ended_jobs_have_used_is_one_line(show: Show) -> None:
+    totals = Totals({"succeeded": 2, "failed": 1}, 75.25, 3 * 1024**2, 512)
+    line = "ended since the start: 1 failed, 2 succeeded; 75.2 s of CPU time; 3 MiB fetched, 512 B stored"
+    assert line in show(RUNNING, totals).splitlines()
+    assert "ended since" not in show(RUNNING)

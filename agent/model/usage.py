@@ -1,0 +1,56 @@
+"""What a job used of its host, and what all attempts together have used since the agent started."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """Bytes that the agent moved for an attempt: fetched before it ran, stored while it ran and afterwards."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(self.bytes_in + other.bytes_in, self.bytes_out + other.bytes_out)
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What an attempt used; None = not known, as for one that never ran. Unknown keys of later releases are ignored.
+
+    cpu_s: seconds of user and system time of all its processes; peak_memory_bytes: of all of them at once, with what
+    the kernel keeps of files for them where its groups count memory. Both with the container runtime's own part.
+    wall_s: seconds from launch to end, suspension included. gpu_memory_bytes: the most that its GPUs held together;
+    gpu_utilization: the mean share of time (0 to 1) in which they were busy. ended_by: "itself", or why it was ended.
+    """
+
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    wall_s: float | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_utilization: float | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    ended_by: str | None = None
+
+    def with_moved(self, moved: Moved) -> Usage:
+        """Return the same use with what was moved for it."""
+        return msgspec.structs.replace(self, bytes_in=moved.bytes_in, bytes_out=moved.bytes_out)
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over the attempts that came to their end since the agent started. jobs_total: their number by outcome."""
+
+    jobs_total: dict[str, int] = {}
+    cpu_seconds_total: float = 0.0
+    bytes_in_total: int = 0
+    bytes_out_total: int = 0
+
+    def plus(self, outcome: str, usage: Usage) -> Totals:
+        """Return the sums with one more attempt."""
+        return Totals(
+            jobs_total={**self.jobs_total, outcome: self.jobs_total.get(outcome, 0) + 1},
+            cpu_seconds_total=self.cpu_seconds_total + (usage.cpu_s or 0.0),
+            bytes_in_total=self.bytes_in_total + usage.bytes_in,
+            bytes_out_total=self.bytes_out_total + usage.bytes_out,
+        )

@@ -1,0 +1,43 @@
+"""Bytes that the steps move for attempts, kept here until the attempt itself takes them along."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from agent.model.usage import Moved
+
+_NOTHING = Moved()
+
+
+class Counters:
+    """Counts for many attempts at once. What a try that fails has moved counts like any other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moved: dict[str, Moved] = {}
+
+    def incoming(self, attempt_id: str, source: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on what comes to this host, counting it."""
+        for piece in source:
+            self.came(attempt_id, len(piece))
+            yield piece
+
+    def outgoing(self, attempt_id: str, source: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on what goes to a store, counting it."""
+        for piece in source:
+            self._add(attempt_id, Moved(bytes_out=len(piece)))
+            yield piece
+
+    def came(self, attempt_id: str, size: int) -> None:
+        """Count bytes that came to this host already."""
+        self._add(attempt_id, Moved(bytes_in=size))
+
+    def take(self, attempt_id: str) -> Moved:
+        """Return what was counted since the last call, and forget it."""
+        with self._lock:
+            return self._moved.pop(attempt_id, _NOTHING)
+
+    def _add(self, attempt_id: str, moved: Moved) -> None:
+        with self._lock:
+            self._moved[attempt_id] = self._moved.get(attempt_id, _NOTHING) + moved
