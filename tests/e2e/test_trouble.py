@@ -122,7 +122,7 @@ def test_results_wait_for_room_and_are_delivered_when_there_is_some(
     new_site: Callable[..., Site], small_disk: Path
 ) -> None:
     site = new_site(queue=small_disk)
-    sid = site.submit("echo done; dd if=/dev/zero of=out bs=1M count=2 2>/dev/null")
+    sid = site.submit("echo done; dd if=/dev/zero of=out bs=1M count=2 2>/dev/null", requires={"disk": "8MiB"})
     with site.agent():
         wait_until(lambda: waits_in_outbox(site), 30, "the results wait")
         assert "no space left on device" in site.call("status")
