@@ -7,6 +7,7 @@ value came from, `sources` reads files and variables, `load` does it all.
 from __future__ import annotations
 
 from agent.config.load import Loaded, load_config
-from agent.config.sections import Config, Queue, Secret
+from agent.config.policy import Secret
+from agent.config.sections import Config, Queue
 
 __all__ = ["Config", "Loaded", "Queue", "Secret", "load_config"]

@@ -11,10 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from agent.config.credentials import check_credential
+from agent.config.base import PositiveSeconds, Section, check_absolute, wrong
+from agent.config.mqtt import MqttSection, check_mqtt
 from agent.config.places import Bucket, bucket_of
+from agent.config.policy import PolicySection, check_policy
 from agent.config.s3 import S3Section, check_s3
-from agent.config.signing import SignerSection, SubmitSection, check_signers, check_submit
+from agent.config.signing import SubmitSection, check_signers, check_submit
 from agent.config.studioml import StudioMLSection, check_studioml
 from agent.errors import InvalidInput, nearest
 from agent.model.job import ARCHITECTURES
@@ -31,18 +33,10 @@ LOOK_WITH_BELL = 30.0
 LOOK_AT_S3 = 5.0
 LOOK_AT_DIRECTORY = 2.0
 
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, extra={"unit": "duration"})]
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BROKER_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9a-fA-F:.]+")
 _ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _GPU = re.compile(r"(GPU-|MIG-)?[0-9A-Za-z/-]+")
 _WEB = re.compile(r"https?://[^/\s?#@]+/?")
-_PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all sections: immutable, unknown keys refused."""
 
 
 class AgentSection(Section, frozen=True):
@@ -104,19 +98,6 @@ class Queue(Section, frozen=True):
         return root_of(self.results) if self.results is not None else root_of(self.url) / "results"
 
 
-class MqttSection(Section, frozen=True):
-    """The MQTT broker; url None = there is none. keepalive in seconds, sent to the broker as a whole number."""
-
-    url: str | None = None
-    username: str | None = None
-    password: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    keepalive: PositiveSeconds = 30.0
-
-
 class PubSubSection(Section, frozen=True):
     """Google Cloud Pub/Sub, for queues whose url begins with pubsub://.
 
@@ -168,41 +149,6 @@ class GcsSection(Section, frozen=True):
     endpoint: str | None = None
 
 
-class Secret(Section, frozen=True):
-    """Where one secret is read when a job needs it: a file, a variable of the agent, or a credential of its service.
-
-    Never its value.
-    """
-
-    file: str | None = None
-    env: str | None = None
-    credential: str | None = None
-
-
-class PolicySection(Section, frozen=True):
-    """What jobs may ask for. A prefix allows every URI below it; no prefix allows none.
-
-    brought_prefixes: artifacts and images on which a message brings rights of its own, anonymous access included.
-    image_overlay: images may have a partition that is laid over their root file system.
-    require_signed: of native jobs. max_*: the most that one job may ask for, None = any.
-    """
-
-    image_prefixes: tuple[str, ...] = ("file:///",)
-    input_prefixes: tuple[str, ...] = ()
-    output_prefixes: tuple[str, ...] = ()
-    brought_prefixes: tuple[str, ...] = ()
-    image_overlay: bool = False
-    secrets: dict[str, Secret] = {}
-    network_host: bool = False
-    max_timeout: PositiveSeconds | None = None
-    max_cpus: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    max_memory: Bytes | None = None
-    max_disk: Bytes | None = None
-    max_gpus: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    require_signed: bool = False
-    signers: dict[str, SignerSection] = {}
-
-
 class RetrySection(Section, frozen=True):
     """Waiting after a failure: `first` seconds, doubled each time up to `max`, with jitter."""
 
@@ -210,7 +156,7 @@ class RetrySection(Section, frozen=True):
     max: PositiveSeconds = 600.0
 
 
-class Config(Section, frozen=True):
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
     agent: AgentSection
@@ -301,30 +247,25 @@ def directory_of(url: str) -> Path:
 def check(config: Config) -> None:
     """Check what types cannot say. Raises InvalidInput whose text begins with the key at fault."""
     _check_numbers(config)
-    _check_absolute("agent.state_dir", config.agent.state_dir)
+    check_absolute("agent.state_dir", config.agent.state_dir)
     if config.agent.id is not None and not _QUEUE_NAME.fullmatch(config.agent.id.lower()):
-        raise _wrong("agent.id", config.agent.id, "letters, digits, '.', '_' and '-', at most 63")
+        raise wrong("agent.id", config.agent.id, "letters, digits, '.', '_' and '-', at most 63")
     if config.runtime.path is not None:
-        _check_absolute("runtime.path", config.runtime.path)
+        check_absolute("runtime.path", config.runtime.path)
     _check_known("runtime.emulate", config.runtime.emulate, ARCHITECTURES)
     _check_images(config.images)
     if config.retry.max < config.retry.first:
-        raise _wrong("retry.max", config.retry.max, f"at least retry.first, {config.retry.first:g} s")
+        raise wrong("retry.max", config.retry.max, f"at least retry.first, {config.retry.first:g} s")
     _check_gpus(config.resources.gpus)
     _check_queues(config.queues)
     check_s3(config.s3)
-    _check_policy(config.policy)
+    check_policy(config.policy)
     check_signers(config.policy.signers, [queue.name for queue in config.queues])
     check_studioml(config.studioml)
     check_submit(config.submit)
     _check_gcs(config.gcs)
     _check_pubsub(config.pubsub)
-    _check_mqtt(config.mqtt)
-
-
-def _wrong(key: str, value: object, right: str) -> InvalidInput:
-    shown = f'"{value}"' if isinstance(value, str) else value
-    return InvalidInput(f"{key} = {shown}", hint=right)
+    check_mqtt(config.mqtt)
 
 
 def _check_numbers(config: Config) -> None:
@@ -338,25 +279,20 @@ def _check_numbers(config: Config) -> None:
 
 def _check_finite(key: str, value: object) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise _wrong(key, value, "a finite number")
-
-
-def _check_absolute(key: str, path: str) -> None:
-    if not path.startswith("/") or "\0" in path:
-        raise _wrong(key, path, "an absolute path")
+        raise wrong(key, value, "a finite number")
 
 
 def _check_known(key: str, values: Iterable[str], known: Iterable[str]) -> None:
     for index, value in enumerate(values):
         if value not in known:
-            raise _wrong(f"{key}[{index}]", value, nearest(value, known))
+            raise wrong(f"{key}[{index}]", value, nearest(value, known))
 
 
 def _check_images(images: ImagesSection) -> None:
     if images.keys_dir is not None:
-        _check_absolute("images.keys_dir", images.keys_dir)
+        check_absolute("images.keys_dir", images.keys_dir)
     elif images.signatures != "off":
-        raise _wrong("images.signatures", images.signatures, "with it images.keys_dir, where the public keys are")
+        raise wrong("images.signatures", images.signatures, "with it images.keys_dir, where the public keys are")
 
 
 def _check_queues(queues: tuple[Queue, ...]) -> None:
@@ -366,9 +302,9 @@ def _check_queues(queues: tuple[Queue, ...]) -> None:
     for index, queue in enumerate(queues):
         key = f"queues[{index}]"
         if not _QUEUE_NAME.fullmatch(queue.name):
-            raise _wrong(f"{key}.name", queue.name, "lower-case letters, digits, '.', '_' and '-', at most 63")
+            raise wrong(f"{key}.name", queue.name, "lower-case letters, digits, '.', '_' and '-', at most 63")
         if queue.name in names:
-            raise _wrong(f"{key}.name", queue.name, "another queue has this name")
+            raise wrong(f"{key}.name", queue.name, "another queue has this name")
         if queue.lanes != ("*",):
             _check_known(f"{key}.lanes", queue.lanes, (*lanes, PLAIN) if is_pubsub(queue.url) else lanes)
         names.add(queue.name)
@@ -385,11 +321,11 @@ def _check_patterns(key: str, queue: Queue) -> None:
         if pattern is None:
             continue
         if not is_project(queue.url):
-            raise _wrong(f"{key}.{name}", pattern, 'only with the url of a project, such as "pubsub://PROJECT/*"')
+            raise wrong(f"{key}.{name}", pattern, 'only with the url of a project, such as "pubsub://PROJECT/*"')
         try:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
-            raise _wrong(f"{key}.{name}", pattern, f"a regular expression; this one is none: {error}") from None
+            raise wrong(f"{key}.{name}", pattern, f"a regular expression; this one is none: {error}") from None
 
 
 def _check_root(key: str, url: str) -> None:
@@ -405,9 +341,9 @@ def _check_roots(key: str, queue: Queue, taken: set[Path | Bucket]) -> None:
         _check_root(f"{key}.results", queue.results)
     records, results = queue.records_root, queue.results_root
     if records in taken:
-        raise _wrong(f"{key}.url", queue.url, "another queue has this url")
+        raise wrong(f"{key}.url", queue.url, "another queue has this url")
     if f"{records}/".startswith(f"{results}/") or f"{results}/".startswith(f"{records}/"):
-        raise _wrong(f"{key}.results", queue.results, f"a directory apart from the queue's own records in {records}")
+        raise wrong(f"{key}.results", queue.results, f"a directory apart from the queue's own records in {records}")
 
 
 def _check_pubsub_queue(key: str, queue: Queue, taken: set[str]) -> None:
@@ -416,36 +352,27 @@ def _check_pubsub_queue(key: str, queue: Queue, taken: set[str]) -> None:
     except InvalidInput as error:
         raise InvalidInput(f'{key}.url = "{queue.url}": {error.what}', hint=error.hint) from None
     if queue.url in taken:
-        raise _wrong(f"{key}.url", queue.url, "another queue has this url")
+        raise wrong(f"{key}.url", queue.url, "another queue has this url")
     if queue.results is None:
         hint = 'a queue with lanes needs a results store that all hosts reach, such as results = "file:///srv/results"'
         raise InvalidInput(f"{key}.results is not set", hint=hint)
     _check_root(f"{key}.results", queue.results)
     if not 10 <= queue.held_for <= 600:
-        raise _wrong(f"{key}.lease", queue.lease, "10 to 600 seconds: what Pub/Sub can do")
+        raise wrong(f"{key}.lease", queue.lease, "10 to 600 seconds: what Pub/Sub can do")
 
 
 def _check_pubsub(pubsub: PubSubSection) -> None:
     if pubsub.credentials_file is not None:
-        _check_absolute("pubsub.credentials_file", pubsub.credentials_file)
+        check_absolute("pubsub.credentials_file", pubsub.credentials_file)
     if pubsub.endpoint is not None and not _ENDPOINT.fullmatch(pubsub.endpoint):
-        raise _wrong("pubsub.endpoint", pubsub.endpoint, 'HOST:PORT of an emulator, such as "127.0.0.1:8085"')
+        raise wrong("pubsub.endpoint", pubsub.endpoint, 'HOST:PORT of an emulator, such as "127.0.0.1:8085"')
 
 
 def _check_gcs(gcs: GcsSection) -> None:
     if gcs.credentials_file is not None:
-        _check_absolute("gcs.credentials_file", gcs.credentials_file)
+        check_absolute("gcs.credentials_file", gcs.credentials_file)
     if gcs.endpoint is not None and not _WEB.fullmatch(gcs.endpoint):
-        raise _wrong("gcs.endpoint", gcs.endpoint, 'the URL of an emulator, such as "http://127.0.0.1:4443"')
-
-
-def _check_policy(policy: PolicySection) -> None:
-    for kind in ("image_prefixes", "input_prefixes", "output_prefixes", "brought_prefixes"):
-        for index, prefix in enumerate(getattr(policy, kind)):
-            if not _PREFIX.fullmatch(prefix):
-                raise _wrong(f"policy.{kind}[{index}]", prefix, 'a URI, such as "file:///srv/data/"')
-    for name, secret in policy.secrets.items():
-        _check_secret(name, secret)
+        raise wrong("gcs.endpoint", gcs.endpoint, 'the URL of an emulator, such as "http://127.0.0.1:4443"')
 
 
 def _check_gpus(gpus: tuple[str, ...]) -> None:
@@ -457,53 +384,6 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
             raise InvalidInput(
                 f'{key} = "{gpu}" is no UUID of a GPU', hint="`edge-agent probe --json` shows them as units"
             )
-
-
-def _check_secret(name: str, secret: Secret) -> None:
-    key = f"policy.secrets.{name}"
-    if not _SECRET_NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{key}: not a name of a variable", hint="letters, digits and '_', not starting with a digit"
-        )
-    if len([each for each in (secret.file, secret.env, secret.credential) if each is not None]) != 1:
-        hint = 'write {file = "/path"}, {env = "NAME"} or {credential = "NAME"}'
-        raise InvalidInput(f"{key}: names no source or two", hint=hint)
-    if secret.file is not None:
-        _check_absolute(f"{key}.file", secret.file)
-    if secret.credential is not None:
-        check_credential(f"{key}.credential", secret.credential)
-
-
-def _check_mqtt(mqtt: MqttSection) -> None:
-    files = ("password_file", "ca_file", "cert_file", "key_file")
-    for key, path in ((key, getattr(mqtt, key)) for key in files):
-        if path is not None:
-            _check_absolute(f"mqtt.{key}", path)
-    if not 1 <= round(mqtt.keepalive) <= 65535:
-        raise _wrong("mqtt.keepalive", mqtt.keepalive, "from 1 to 65535 seconds")
-    if mqtt.key_file is not None and mqtt.cert_file is None:
-        raise _wrong("mqtt.key_file", mqtt.key_file, "with it mqtt.cert_file")
-    if mqtt.url is not None:
-        _check_broker_url(mqtt)
-
-
-def _check_broker_url(mqtt: MqttSection) -> None:
-    url = mqtt.url or ""
-    right = '"mqtt://host:1883" or "mqtts://host:8883"'
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise _wrong("mqtt.url", url, right) from None
-    if "@" in parts.netloc:
-        raise InvalidInput("mqtt.url names a user", hint="write mqtt.username and mqtt.password_file")
-    if parts.scheme not in ("mqtt", "mqtts") or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise _wrong("mqtt.url", url, right)
-    if port == 0 or not _BROKER_HOST.fullmatch(parts.hostname or ""):
-        raise _wrong("mqtt.url", url, right)
-    for key in ("ca_file", "cert_file"):
-        if parts.scheme == "mqtt" and getattr(mqtt, key) is not None:
-            raise _wrong(f"mqtt.{key}", getattr(mqtt, key), "only with a url that begins with mqtts://")
 
 
 def defaults(state_dir: str) -> dict[str, Any]:

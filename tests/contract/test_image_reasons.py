@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 from agent.config import Config
-from agent.config.sections import AgentSection, ImagesSection, PolicySection
+from agent.config.policy import PolicySection
+from agent.config.sections import AgentSection, ImagesSection
 from agent.errors import EdgeAgentError, JobFault, StoreUnavailable
 from agent.matching import MatchPolicy, match
 from agent.model.capabilities import Capabilities, CpuFacts, RuntimeFacts

@@ -23,7 +23,7 @@ from agent.adapters.mqtt import (
 from agent.adapters.mqtt.advertiser import MISSED
 from agent.adapters.mqtt.session import Message
 from agent.adapters.mqtt.topics import host_topic
-from agent.config.sections import MqttSection
+from agent.config.mqtt import MqttSection
 from agent.errors import BrokerRefused, BrokerUnavailable
 from agent.fleet.registry import UNKNOWN, FleetView, HostView, fold
 from agent.model.capabilities import Capabilities, HostFacts

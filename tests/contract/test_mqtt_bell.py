@@ -12,7 +12,7 @@ import pytest
 from agent.adapters.clock import SystemClock
 from agent.adapters.mqtt import MqttBell, MqttConnection, SubmitterBell, broker_of
 from agent.claims import StoreQueue
-from agent.config.sections import MqttSection
+from agent.config.mqtt import MqttSection
 from agent.errors import BrokerUnavailable
 from agent.model.job import parse_job
 from agent.model.records import Submission

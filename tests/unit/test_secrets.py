@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from agent.config import load_config
-from agent.config.sections import Secret
+from agent.config.policy import Secret
 from agent.errors import HostFault
 from agent.wiring.host import secret_reader
 

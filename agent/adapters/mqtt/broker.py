@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.config.sections import MqttSection
+from agent.config.mqtt import MqttSection
 from agent.errors import BrokerRefused, ConfigError
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}

@@ -13,7 +13,7 @@ from agent.adapters.mqtt.errors import CONNACK, from_connack, from_socket
 from agent.adapters.mqtt.topics import bell_filters, bell_topic, host_topic, parse_host_topic
 from agent.cli.config import warnings
 from agent.config import load_config
-from agent.config.sections import MqttSection
+from agent.config.mqtt import MqttSection
 from agent.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
