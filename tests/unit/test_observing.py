@@ -64,6 +64,7 @@ def test_the_wish_of_an_observer_ends_the_job(made: World) -> None:
     sid = submit(made, WAIT_FOR_GO)
     task = made.start_one()
     made.wait_for_log(sid, "up")
+    wait_until(lambda: ("line", "up") in made.observers.told, what="the observer at work")
     made.observers.observer.wants = "cancelled"
     made.clock.advance(11.0)
     task.join()

@@ -80,7 +80,11 @@ def test_a_zip_archive_cannot_leave_its_directory(name: str, tmp_path: Path) -> 
         unpacked(zipped((zipfile.ZipInfo(name), b"x")), tmp_path / "t")
 
 
-@pytest.mark.parametrize("broken", [zipped(("a", b"x" * 999))[:-30], b"PK\x03\x04" + bytes(100), b"\x28\xb5\x2f\xfdxx"])
+@pytest.mark.parametrize(
+    "broken",
+    [zipped(("a", b"x" * 999))[:-30], b"PK\x03\x04" + bytes(100), b"\x28\xb5\x2f\xfdxx"],
+    ids=["zip, cut off", "zip, empty", "zstd"],
+)
 def test_a_damaged_archive_is_one_clear_error(broken: bytes, tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchive, match="readable"):
         unpacked(broken, tmp_path / "t")

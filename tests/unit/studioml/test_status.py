@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import json
 import lzma
 import tarfile
@@ -109,6 +110,7 @@ def name_of_gigabytes() -> bytes:
         names_without_end(),
         name_of_gigabytes(),
     ],
+    ids=itertools.count(),
 )
 def test_what_is_damaged_or_hostile_is_the_jobs_fault(studio: Studio, body: bytes) -> None:
     with pytest.raises(JobFault, match=STATUS):
