@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+import psutil
 from agent.ports import ABSENT, LOST, RUNNING, ContainerRun, Exit, RunStatus
 
 
@@ -118,10 +119,18 @@ class _LocalProcess:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
+        self._end_group(process.pid)
         with self._lock:
-            self._signal(signal.SIGKILL)  # what the command left behind in its group
             exit_code = 128 - code if code < 0 else code
             self._end(Exit(exit_code, None, self._why or "exited", True, self._started_at, time.time()))
+
+    def _end_group(self, group: int) -> None:
+        """Kill what the command left behind in its group; it takes a moment until that is gone."""
+        deadline = time.monotonic() + 5.0
+        while _lives(group) and time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+            threading.Event().wait(0.002)
 
     def _end(self, ended: Exit) -> None:
         for timer in self._timers:
@@ -139,6 +148,19 @@ class _LocalProcess:
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
+
+
+def _lives(group: int) -> bool:
+    """Say whether a process of the group runs; one that nobody has collected yet does not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _popen(run: ContainerRun, log: IO[bytes]) -> subprocess.Popen[bytes]:
