@@ -57,10 +57,8 @@ def _own(
 
 def cache_of(config: Config, storage_total: int | None, clock: Clock) -> Cache:
     """Return what this host keeps of images, inputs and environments. storage_total: bytes of its disk."""
-    size = config.cache.size
-    if size is None:
-        size = min(LARGEST_CACHE, int((storage_total or 0) * CACHE_SHARE))
-    limit = size
+    share = min(LARGEST_CACHE, int((storage_total or 0) * CACHE_SHARE))
+    limit = share if config.cache.size is None else config.cache.size
     return Cache(config.state_dir / "cache", lambda: limit, linked(config.state_dir / "attempts"), clock)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,9 +22,6 @@ from agent.model.cargo import VENV_IMAGE
 from agent.model.share import Share
 from agent.ports import Runtime
 from agent.probes import probe_host
-
-if TYPE_CHECKING:
-    pass
 
 
 def runtime_path(config: Config) -> str | None:
