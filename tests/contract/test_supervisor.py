@@ -318,6 +318,7 @@ def test_job_outlives_its_holder_and_a_new_one_starts_nothing_twice(supervision:
 
 def test_new_holder_ends_the_job_of_a_waiter_killed_before_it_came(supervision: Supervision, token: str) -> None:
     run = supervision.start("a", "/bin/sleep", token)
+    wait_until(lambda: named(token))  # the waiter's record is there before its child has become the job
     supervision.kill_holder()
     kill(run.waiter)
     assert named(token)
@@ -327,6 +328,7 @@ def test_new_holder_ends_the_job_of_a_waiter_killed_before_it_came(supervision: 
 
 def test_new_holder_ends_the_job_of_an_adopted_waiter(supervision: Supervision, token: str) -> None:
     run = supervision.start("a", "/bin/sleep", token)
+    wait_until(lambda: named(token))
     supervision.kill_holder()
     supervision.client.ensure()
     kill(run.waiter)
