@@ -98,7 +98,8 @@ class Board:
                 live = msgspec.structs.replace(live, stop=before.stop, trouble=before.trouble)
             if attempt.state.is_end:
                 self._keep(self._ended, attempt.id, live)
-                self._totals = self._totals.plus(_outcome(attempt), attempt.usage or Usage())
+                usage = attempt.usage or Usage()
+                self._totals = self._totals.plus(_outcome(attempt), usage, len(attempt.reserved.gpus))
             else:
                 self._live[attempt.id] = live
                 self._refused.pop(attempt.sid, None)

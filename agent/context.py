@@ -14,6 +14,7 @@ import msgspec
 from agent.attempt import JOURNALLED, Attempt, Ending, Event, to_journal
 from agent.board import Board
 from agent.cache import Cache
+from agent.gpu_sampling import GpuUses
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.matching import MatchPolicy
@@ -132,6 +133,7 @@ class Context:
     cache: Cache | None = None
     gpus: Gpus | None = None
     counters: Counters = field(default_factory=Counters)
+    gpu_uses: GpuUses = field(default_factory=GpuUses)
     log_limit: int = 256 * 1024**2
     random: Callable[[], float] = random.random
     token: Callable[[], str] = field(default=lambda: secrets.token_hex(8))

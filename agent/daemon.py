@@ -19,6 +19,7 @@ from agent.canary import Canary
 from agent.context import Context
 from agent.control.server import Server
 from agent.discovery import Discovery, Project
+from agent.gpu_sampling import GpuSampling
 from agent.loops import Loops
 from agent.outbox import Outbox
 from agent.presence import Presence
@@ -54,6 +55,7 @@ class Daemon:
         stop: threading.Event,
         mode: Mode,
         projects: Sequence[Project] = (),
+        gpu_sampling: GpuSampling | None = None,
     ) -> None:
         """projects: those whose queues are found while the agent runs."""
         self._context = context
@@ -64,6 +66,7 @@ class Daemon:
         self._end_containers = end_containers
         self._stop = stop
         self._mode = mode
+        self._gpu_sampling = gpu_sampling
         self._workers = Workers(context, settings.workers)
         self._pullers = [
             puller
@@ -100,6 +103,7 @@ class Daemon:
             "profile": self._presence.profile_step,
             "state": self._presence.state_step,
             "canary": self._canary.step,
+            **({} if self._gpu_sampling is None else {"gpu-use": self._gpu_sampling.step}),
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
             **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
             **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),
@@ -134,6 +138,8 @@ class Daemon:
                 self._context.board.ask_stop(live.attempt.id, "stopped")
         self._workers.join()
         self._loops.join()
+        if self._gpu_sampling is not None:
+            self._gpu_sampling.end()
         self._presence.leave()
         self._server.close()
         if not self._settings.detach:

@@ -14,6 +14,7 @@ import msgspec
 
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import NOTHING, Access, Cargo
+from agent.model.gpu_use import Sample
 from agent.model.image import ImageFacts as ImageFacts
 from agent.model.job import Image
 from agent.model.records import Burial as Burial
@@ -250,6 +251,22 @@ class Gpus(Protocol):
 
     def grant(self, units: Sequence[str]) -> Devices:
         """Return what a job gets that was granted these units (UUIDs), nothing for none. Raises HostFault."""
+
+
+class GpuSamples(Protocol):
+    """How the GPUs of this host are used, sampled every few seconds as long as somebody reads."""
+
+    def read(self, units: Sequence[str]) -> Sequence[Sample]:
+        """Return the samples of these units (UUIDs) since the last call, without waiting; the first call begins.
+
+        Raises Unavailable when there will be none any more; the next call begins anew.
+        """
+
+    def owner(self, pid: int) -> str | None:
+        """Return the id of the attempt that a process belongs to, None for a process of nobody here."""
+
+    def end(self) -> None:
+        """Sample no more; nothing happens when nobody reads."""
 
 
 class ImageFetcher(Protocol):

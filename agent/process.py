@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import msgspec
 from agent.errors import Unavailable
 from agent.supervisor.processes import Identity, alive, identify, send_signal
 
+_MOST_LINES = 64  # of a reporter that nobody reads
 _LAST_WORDS = 1.0  # seconds that the pipes of a killed command get to end
 
 
@@ -75,6 +78,53 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 def _name(args: object) -> str:
     return str(args[0]) if isinstance(args, list) else str(args)
+
+
+class Reporter:
+    """A child that prints lines until it is ended. It is to end by itself when its standard input is closed."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Raises Unavailable when it cannot be started."""
+        try:
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=dict(env),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unavailable(f"{argv[0]} cannot be started: {error.strerror}") from None
+        self._lines: deque[bytes] = deque(maxlen=_MOST_LINES)
+        self._reader = threading.Thread(target=self._read, name="reporter", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        # Closed here and nowhere else: a close waits for a read, and a driver can hold the child for ever.
+        with self._child.stdout or io.BytesIO() as lines:
+            for line in lines:
+                self._lines.append(line)
+
+    @property
+    def has_ended(self) -> bool:
+        """True when no more lines will come."""
+        return not self._reader.is_alive()
+
+    def take(self) -> list[bytes]:
+        """Return the lines since the last call, the newest of them if they are many."""
+        return [self._lines.popleft() for _ in range(len(self._lines))]
+
+    def end(self) -> None:
+        """Kill it with its process group."""
+        if self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        try:
+            self._child.wait(_LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self._child.returncode = -signal.SIGKILL  # a driver holds it in the kernel: nobody waits any more
 
 
 class Daemon(msgspec.Struct, frozen=True):

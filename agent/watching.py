@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from agent.attempt import Attempt
+import msgspec
+
+from agent.attempt import Attempt, Ending
 from agent.context import Context
 from agent.errors import Unavailable
 from agent.model.records import Outcome
+from agent.model.usage import Usage
 from agent.policy import ending_of
 from agent.ports import RUNNING, RunStatus
 from agent.steps.checkpoint import Saver
@@ -23,7 +26,7 @@ def watch(context: Context, attempt: Attempt) -> Attempt:
     while True:
         status = _status(context, attempt)
         if status.exit is not None:
-            return attempt.ended(ending_of(status.exit, attempt.job))
+            return attempt.ended(_with_gpus(context, attempt, ending_of(status.exit, attempt.job)))
         if status.phase == "lost":
             return context.ended(attempt, Outcome.LOST, "its end was not seen: host restarted or waiter killed")
         if status.phase == "absent":
@@ -34,6 +37,12 @@ def watch(context: Context, attempt: Attempt) -> Attempt:
         if wish is None and context.detaching.is_set():
             return attempt
         attempt = saver.step(attempt)
+
+
+def _with_gpus(context: Context, attempt: Attempt, ending: Ending) -> Ending:
+    """Return the ending with what was seen of its GPUs; the container's own end knows nothing of them."""
+    usage = context.gpu_uses.of(attempt.id).added_to(ending.usage or Usage())
+    return msgspec.structs.replace(ending, usage=usage)
 
 
 def _status(context: Context, attempt: Attempt) -> RunStatus:

@@ -26,6 +26,7 @@ from agent.errors import (
 )
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import NOTHING, Access, Cargo
+from agent.model.gpu_use import Sample
 from agent.model.job import Image
 from agent.ports import (
     Advert,
@@ -57,6 +58,7 @@ __all__ = [
     "FakeBell",
     "FakeClock",
     "FakeDeadLetters",
+    "FakeGpuSamples",
     "FakeGpus",
     "FakeImages",
     "FakeJournal",
@@ -434,6 +436,33 @@ class FakeGpus:
         """See ports.Gpus."""
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(units)} if units else {}
         return Devices(tuple(f"/dev/{unit}" for unit in units), (), variables)
+
+
+class FakeGpuSamples:
+    """The samples that a test puts in; `wanted` is what they are read for, None while nobody reads."""
+
+    def __init__(self) -> None:
+        self.wanted: tuple[str, ...] | None = None
+        self.owners: dict[int, str] = {}
+        self.coming: list[Sample] = []
+        self.problem: str | None = None
+
+    def read(self, units: Sequence[str]) -> Sequence[Sample]:
+        """See ports.GpuSamples."""
+        if self.problem is not None:
+            self.wanted = None
+            raise Unavailable(self.problem)
+        self.wanted = tuple(units)
+        come, self.coming = self.coming, []
+        return come
+
+    def owner(self, pid: int) -> str | None:
+        """See ports.GpuSamples."""
+        return self.owners.get(pid)
+
+    def end(self) -> None:
+        """See ports.GpuSamples."""
+        self.wanted, self.coming = None, []
 
 
 class FakeImages:

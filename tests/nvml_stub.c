@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static __thread char value[256];
@@ -100,8 +101,41 @@ int nvmlDeviceGetPciInfo_v3(void *device, char *out) {
 int nvmlDeviceGetMemoryInfo(void *device, unsigned long long *out) {
     int result = look("memory", (long)device - 1);
     out[0] = out[1] = result ? 0 : strtoull(value, 0, 10);
-    out[2] = 0;
+    out[2] = look("used", (long)device - 1) ? 0 : strtoull(value, 0, 10);
     return result;
+}
+
+/* The first device or instance of that name; devices of a handle that fails fail here, too. */
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **out) {
+    for (long device = 0; device < 1000; device++) {
+        if (look("uuid", device) || strcmp(value, uuid)) continue;
+        *out = (void *)(device + 1);
+        int result = look("handle", device);
+        return result == 3 ? 0 : result;
+    }
+    return 6;
+}
+
+/* A line "use": the percentage of the device, of its memory. */
+int nvmlDeviceGetUtilizationRates(void *device, unsigned *out) {
+    out[1] = 0;
+    return number("use", device, out);
+}
+
+/* A line "shares": PID PERCENT of one process, or "none" where nothing used the device lately. */
+int nvmlDeviceGetProcessUtilization(void *device, void *out, unsigned *count, unsigned long long since) {
+    struct { unsigned pid; unsigned long long time; unsigned sm, memory, encoder, decoder; } *samples = out;
+    int result = look("shares", (long)device - 1);
+    if (result) return result;
+    if (!strcmp(value, "none")) return 6;
+    if (!out) { *count = 2; return 7; }
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    memset(out, 0, 2 * sizeof *samples); /* the second one is of no process, as the driver gives them */
+    samples[0].time = now.tv_sec * 1000000ull + now.tv_nsec / 1000;
+    samples[1].time = since;
+    sscanf(value, "%u %u", &samples[0].pid, &samples[0].sm);
+    return 0;
 }
 
 int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **out) {
@@ -110,12 +144,13 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **out
     return look("uuid", instance) == 3 ? 6 : 0;
 }
 
+/* A line "process": the id of one process, and the bytes that it has there. */
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, void *out) {
     int result = look("process", (long)device - 1);
     if (result) { *count = 0; return result == 3 ? 0 : result; }
     *count = 1;
     if (!out) return 7; /* insufficient size */
     memset(out, 0, 24);
-    *(unsigned *)out = (unsigned)strtoul(value, 0, 10);
+    sscanf(value, "%u %llu", (unsigned *)out, (unsigned long long *)out + 1);
     return 0;
 }

@@ -121,7 +121,7 @@ class LiveHost(_Files):
     def _nvml(self) -> dict[str, Any]:
         """Return what NVML answers, asked in a child: a driver that hangs or crashes takes only that along."""
         try:
-            done = run(self._nvml_command, self._nvml_timeout, _nvml_environment())
+            done = run(self._nvml_command, self._nvml_timeout, nvml_environment())
         except Unavailable:
             return {"init": "Timeout"}
         return parse_table(done.out) or {"init": CRASHED}
@@ -146,7 +146,7 @@ def find_runtime(configured: Path | None = None) -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
-def _nvml_environment() -> dict[str, str]:
+def nvml_environment() -> dict[str, str]:
     """Return this process's environment; on WSL 2 Windows' own library comes before a stub that a package installed."""
     searched = os.environ.get("LD_LIBRARY_PATH")
     if Path(_WSL_LIBRARIES).is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.model.units import show_duration, show_size
-from agent.model.usage import Totals, Usage
+from agent.model.usage import Totals, Usage, Whose
 
 
 def show_usage(used: Usage) -> str:
@@ -30,9 +30,15 @@ def _used(used: Usage) -> Iterator[str]:
     if used.peak_memory_bytes is not None:
         yield f"at most {show_size(used.peak_memory_bytes)} of memory"
     if used.gpu_memory_bytes is not None:
-        yield f"at most {show_size(used.gpu_memory_bytes)} of GPU memory"
+        yield f"at most {show_size(used.gpu_memory_bytes)} of GPU memory{_whose(used.gpu_memory_of)}"
     if used.gpu_utilization is not None:
-        yield f"GPUs busy {used.gpu_utilization:.0%} of the time"
+        peak = "" if used.gpu_peak_utilization is None else f" (at most {used.gpu_peak_utilization:.0%})"
+        yield f"GPUs busy {used.gpu_utilization:.0%} of the time{peak}{_whose(used.gpu_utilization_of)}"
+
+
+def _whose(whose: Whose | None) -> str:
+    """NVML does not tell everywhere what the job's own processes use."""
+    return " by all on them" if whose == "unit" else ""
 
 
 def _moved(bytes_in: int, bytes_out: int) -> str:

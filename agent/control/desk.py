@@ -65,7 +65,7 @@ class Desk:
             share=ledger.share,
             free=ledger.free(),
             lanes=self._lanes,
-            attempts=tuple(view(live) for live in board.live()),
+            attempts=tuple(view(live, self._context.gpu_uses.of(live.attempt.id)) for live in board.live()),
             ended=tuple(view(live) for live in board.ended()),
             refused=board.refused(),
             problems=board.problems(),

@@ -15,12 +15,14 @@ import msgspec
 
 from agent.attempt import Attempt, State
 from agent.board import Live, Mode, Refused
+from agent.model.gpu_use import GpuUse
 from agent.model.records import Artifact, Outcome
 from agent.model.share import Share
 from agent.model.usage import Totals, Usage
 
 SOCKET = "agent.sock"
 LINE_LIMIT = 16 * 1024**2
+_NO_USE = GpuUse()
 
 
 class Command(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -65,7 +67,10 @@ AnyCommand = Status | Pause | Drain | Resume | Cancel | Log
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """One attempt for people and tools. Times in seconds since the epoch; trouble: what is wrong where it runs."""
+    """One attempt for people and tools. Times in seconds since the epoch; trouble: what is wrong where it runs.
+
+    usage: before its end of its GPUs alone, None for one that has none.
+    """
 
     sid: str
     n: int
@@ -123,8 +128,8 @@ class LogPart(msgspec.Struct, frozen=True, tag=True):
 Answer = Snapshot | RefusedCommand | LogPart
 
 
-def view(live: Live) -> AttemptView:
-    """Return what a snapshot shows of an attempt."""
+def view(live: Live, gpus: GpuUse = _NO_USE) -> AttemptView:
+    """Return what a snapshot shows of an attempt; gpus: what it was seen to use of them, while it runs."""
     attempt: Attempt = live.attempt
     ending = attempt.ending
     return AttemptView(
@@ -147,7 +152,7 @@ def view(live: Live) -> AttemptView:
         reason=ending.reason if ending else None,
         ended_at=ending.ended_at if ending else None,
         artifacts=attempt.artifacts,
-        usage=attempt.usage,
+        usage=attempt.usage or (gpus.added_to(Usage()) if gpus.samples else None),
     )
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+# Whose use of GPUs was measured: the processes of the job, or all there is on the units that it was granted.
+Whose = Literal["job", "unit"]
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -20,8 +25,11 @@ class Usage(msgspec.Struct, frozen=True):
 
     cpu_s: seconds of user and system time of all its processes; peak_memory_bytes: of all of them at once, with what
     the kernel keeps of files for them where its groups count memory. Both with the container runtime's own part.
-    wall_s: seconds from launch to end, suspension included. gpu_memory_bytes: the most that its GPUs held together;
-    gpu_utilization: the mean share of time (0 to 1) in which they were busy. ended_by: "itself", or why it was ended.
+    wall_s: seconds from launch to end, suspension included. ended_by: "itself", or why it was ended.
+
+    gpu_memory_bytes: the most on its GPUs together; gpu_utilization and gpu_peak_utilization: mean and peak share of
+    time (0 to 1) in which they were busy, of several the mean. gpu_memory_of, gpu_utilization_of: whose that is.
+    gpu_samples: the number of looks at them, since the agent started that saw the end.
     """
 
     cpu_s: float | None = None
@@ -29,6 +37,10 @@ class Usage(msgspec.Struct, frozen=True):
     wall_s: float | None = None
     gpu_memory_bytes: int | None = None
     gpu_utilization: float | None = None
+    gpu_peak_utilization: float | None = None
+    gpu_memory_of: Whose | None = None
+    gpu_utilization_of: Whose | None = None
+    gpu_samples: int | None = None
     bytes_in: int = 0
     bytes_out: int = 0
     ended_by: str | None = None
@@ -39,18 +51,23 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over the attempts that came to their end since the agent started. jobs_total: their number by outcome."""
+    """Sums over the attempts that came to their end since the agent started. jobs_total: their number by outcome.
+
+    gpu_seconds_total: each GPU that an attempt had counts the seconds that the attempt ran.
+    """
 
     jobs_total: dict[str, int] = {}
     cpu_seconds_total: float = 0.0
     bytes_in_total: int = 0
     bytes_out_total: int = 0
+    gpu_seconds_total: float = 0.0
 
-    def plus(self, outcome: str, usage: Usage) -> Totals:
-        """Return the sums with one more attempt."""
+    def plus(self, outcome: str, usage: Usage, gpus: int = 0) -> Totals:
+        """Return the sums with one more attempt, which had so many GPUs."""
         return Totals(
             jobs_total={**self.jobs_total, outcome: self.jobs_total.get(outcome, 0) + 1},
             cpu_seconds_total=self.cpu_seconds_total + (usage.cpu_s or 0.0),
             bytes_in_total=self.bytes_in_total + usage.bytes_in,
             bytes_out_total=self.bytes_out_total + usage.bytes_out,
+            gpu_seconds_total=self.gpu_seconds_total + gpus * (usage.wall_s or 0.0),
         )

@@ -18,6 +18,7 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.gpus import HostGpus
 from agent.adapters.locks import lock_host, lock_state_dir
 from agent.adapters.logged import LogAdvertiser
+from agent.adapters.nvml_samples import NvmlSamples
 from agent.adapters.spec import JobLimits
 from agent.board import Board
 from agent.cache import Cache
@@ -34,6 +35,7 @@ from agent.deadletters import StoreDeadLetters
 from agent.discovery import Project
 from agent.errors import ConfigError, Unavailable
 from agent.foreign import NotedDeadLetters
+from agent.gpu_sampling import GpuSampling
 from agent.gpu_watch import GpuWatch
 from agent.leases import Leases
 from agent.ledger import Ledger
@@ -360,6 +362,7 @@ class Parts:
             # Somebody waits until the queue is empty, not until the host is mended.
             mode=load_mode(self.config.state_dir, faulty=not self.until_empty),
             projects=self._projects,
+            gpu_sampling=GpuSampling(self.board, NvmlSamples(self.config.state_dir), self.context.gpu_uses),
         )
 
 

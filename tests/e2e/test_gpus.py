@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.site import Site
 from tests.nvml_library import build_nvml
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device nodes")
 
@@ -133,6 +135,22 @@ class GpuSite(Site):
         """Submit a job that asks for GPUs."""
         return self.submit(script, requires={"gpus": gpus, **keys.pop("requires", {})}, **keys)
 
+    def shows_use(self, sid: str, memory: int, percent: int) -> None:
+        """Let NVML say that the job's process has so much of the GPUs, and others the rest."""
+        payload = json.loads((self.directory(sid) / "run.json").read_text())["container"]["pid"]
+        used = (f"process 0 {payload} {memory}", f"shares 0 {payload} {percent}", f"used 0 {20 << 30}", "use 0 95")
+        (self.folder / "scenario.new").write_text("\n".join((*used, SCENARIO)))
+        (self.folder / "scenario.new").rename(self.folder / "scenario")
+
+    def wait_used(self, memory: int) -> None:
+        """Wait until the running agent has seen a job have so much of its GPU."""
+
+        def seen() -> bool:
+            attempts = json.loads(self.call("status", "--json"))["attempts"]
+            return [each["usage"] and each["usage"]["gpu_memory_bytes"] for each in attempts] == [memory]
+
+        wait_until(seen, 60, f"{memory} bytes of a GPU are seen in use")
+
     def release(self, sid: str) -> None:
         """Let a job end that holds its GPU."""
         (self.directory(sid) / "work" / "stop").touch()
@@ -210,3 +228,23 @@ def test_a_job_gets_what_the_specification_names(new_gpu_site: Callable[..., Gpu
         "of the driver",
         "word GPU-aaaa",
     ]
+
+
+def test_what_a_job_uses_of_its_gpu_is_counted_while_an_agent_looks(new_gpu_site: Callable[..., GpuSite]) -> None:
+    site = new_gpu_site()
+    sid = site.submit_gpu(HOLD)
+    with site.agent("--service"):
+        site.wait_printed(sid, "shown")
+        site.shows_use(sid, memory=3 << 30, percent=90)
+        site.wait_used(3 << 30)
+    # An agent that is killed has written down nothing of it: the next one says what it saw itself.
+    site.shows_use(sid, memory=2 << 30, percent=30)
+    with site.agent("--service"):
+        site.wait_used(2 << 30)
+        site.release(sid)
+        site.wait_state(sid, "succeeded")
+    usage = site.view(sid)["usage"]
+    assert (usage["gpu_memory_bytes"], usage["gpu_memory_of"]) == (2 << 30, "job")
+    assert (usage["gpu_utilization"], usage["gpu_peak_utilization"], usage["gpu_utilization_of"]) == (0.3, 0.3, "job")
+    assert usage["gpu_samples"] >= 1
+    assert "at most 2 GiB of GPU memory, GPUs busy 30% of the time" in site.call("status", sid)
