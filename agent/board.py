@@ -19,6 +19,7 @@ from agent.model.usage import Totals, Usage
 from agent.model.verdict import Refusal
 
 ModeName = Literal["starting", "ready", "paused", "draining", "faulty"]
+LEASE_LOST = "lease-lost"  # the wish of leases.py that an attempt ends
 KEPT = 200  # ended attempts and refusals that a snapshot still shows
 
 
@@ -144,6 +145,8 @@ class Board:
             live = self._live.get(attempt_id)
             if live is None or live.attempt.ending is not None:
                 return False
+            if live.stop is None and why == LEASE_LOST:
+                self._totals = self._totals.plus_lost_lease()
             self._live[attempt_id] = msgspec.structs.replace(live, stop=live.stop or why)
             self.changed.notify_all()
             return True
@@ -170,6 +173,8 @@ class Board:
         """Remember a refusal; True when it is news (other reasons than last time)."""
         with self.changed:
             news = self._refused.get(refused.sid) != refused
+            if news:
+                self._totals = self._totals.plus_refusal({refusal.reason.value for refusal in refused.refusals})
             self._keep(self._refused, refused.sid, refused)
             self.changed.notify_all()
             return news

@@ -15,6 +15,7 @@ from agent.cli.output import print_json, print_table
 from agent.config import Config
 from agent.config.credentials import credential_path
 from agent.config.load import holds_secret, settings
+from agent.config.metrics import is_loopback
 from agent.config.places import Bucket
 from agent.config.sources import units
 from agent.errors import ConfigError
@@ -97,9 +98,16 @@ def warnings(config: Config) -> Iterator[str]:
         file = getattr(config.mqtt, key)
         if file is not None and not os.access(file, os.R_OK):
             yield f'mqtt.{key}: the file "{file}" cannot be read by this user'
+    yield from _open_metrics(config)
     yield from _missing_keys(config)
     yield from _missing_secrets(config)
     yield from _unusable_policy(config)
+
+
+def _open_metrics(config: Config) -> Iterator[str]:
+    listen = config.metrics.listen
+    if listen is not None and not is_loopback(listen):
+        yield f'metrics.listen = "{listen}": whoever reaches this address reads the metrics, without a password'
 
 
 def _without_artifacts(config: Config) -> Iterator[str]:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from agent.config.base import PositiveSeconds, Section, check_absolute, wrong
+from agent.config.metrics import MetricsSection, check_metrics
 from agent.config.mqtt import MqttSection, check_mqtt
 from agent.config.places import Bucket, bucket_of
 from agent.config.policy import PolicySection, check_policy
@@ -175,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     studioml: StudioMLSection = StudioMLSection()
     submit: SubmitSection = SubmitSection()
     retry: RetrySection = RetrySection()
+    metrics: MetricsSection = MetricsSection()
 
     @property
     def state_dir(self) -> Path:
@@ -266,6 +268,7 @@ def check(config: Config) -> None:
     _check_gcs(config.gcs)
     _check_pubsub(config.pubsub)
     check_mqtt(config.mqtt)
+    check_metrics(config.metrics)
 
 
 def _check_numbers(config: Config) -> None:

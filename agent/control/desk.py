@@ -70,6 +70,7 @@ class Desk:
             refused=board.refused(),
             problems=board.problems(),
             totals=board.totals(),
+            queues=tuple(self._context.queues),
         )
 
     def _cancel(self, sid: str) -> Answer:

@@ -95,7 +95,7 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag=True):
-    """All that a running agent shows of itself. totals: of the attempts that ended since it started."""
+    """All that a running agent shows of itself. totals: since it started; queues: names of those configured."""
 
     version: str
     host: str
@@ -109,6 +109,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag=True):
     refused: tuple[Refused, ...]
     problems: dict[str, str] = {}
     totals: Totals = Totals()
+    queues: tuple[str, ...] = ()
 
 
 class RefusedCommand(msgspec.Struct, frozen=True, tag=True):

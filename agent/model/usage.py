@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -51,9 +52,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over the attempts that came to their end since the agent started. jobs_total: their number by outcome.
+    """Sums since the agent started, over the attempts that came to their end. jobs_total: their number by outcome.
 
-    gpu_seconds_total: each GPU that an attempt had counts the seconds that the attempt ran.
+    gpu_seconds_total: each GPU that an attempt had counts the seconds that the attempt ran. refusals_total: by reason,
+    each job counts again when its reasons change. leases_lost_total: attempts whose job another host took over.
     """
 
     jobs_total: dict[str, int] = {}
@@ -61,13 +63,28 @@ class Totals(msgspec.Struct, frozen=True):
     bytes_in_total: int = 0
     bytes_out_total: int = 0
     gpu_seconds_total: float = 0.0
+    refusals_total: dict[str, int] = {}
+    leases_lost_total: int = 0
 
     def plus(self, outcome: str, usage: Usage, gpus: int = 0) -> Totals:
         """Return the sums with one more attempt, which had so many GPUs."""
-        return Totals(
-            jobs_total={**self.jobs_total, outcome: self.jobs_total.get(outcome, 0) + 1},
+        return msgspec.structs.replace(
+            self,
+            jobs_total=_counted(self.jobs_total, outcome),
             cpu_seconds_total=self.cpu_seconds_total + (usage.cpu_s or 0.0),
             bytes_in_total=self.bytes_in_total + usage.bytes_in,
             bytes_out_total=self.bytes_out_total + usage.bytes_out,
             gpu_seconds_total=self.gpu_seconds_total + gpus * (usage.wall_s or 0.0),
         )
+
+    def plus_refusal(self, reasons: Iterable[str]) -> Totals:
+        """Return the sums with one more refusal, for these reasons."""
+        return msgspec.structs.replace(self, refusals_total=_counted(self.refusals_total, *reasons))
+
+    def plus_lost_lease(self) -> Totals:
+        """Return the sums with one more lease that was lost."""
+        return msgspec.structs.replace(self, leases_lost_total=self.leases_lost_total + 1)
+
+
+def _counted(numbers: Mapping[str, int], *names: str) -> dict[str, int]:
+    return {**numbers, **{name: numbers.get(name, 0) + 1 for name in names}}

@@ -25,6 +25,7 @@ from agent.cache import Cache
 from agent.canary import Canary
 from agent.claims import StoreQueue
 from agent.config import Config, Queue
+from agent.config.metrics import address_of
 from agent.context import Context, Queues
 from agent.context import Queue as QueueParts
 from agent.control.desk import Desk
@@ -39,6 +40,7 @@ from agent.gpu_sampling import GpuSampling
 from agent.gpu_watch import GpuWatch
 from agent.leases import Leases
 from agent.ledger import Ledger
+from agent.metrics import families
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import Decoded
 from agent.modes import load_mode, save_mode
@@ -51,6 +53,7 @@ from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
 
 if TYPE_CHECKING:
     from agent.adapters.mqtt import MqttConnection
+    from agent.adapters.prometheus import MetricsServer
 from agent.studioml.reading import Keys
 from agent.wire import decode
 from agent.wiring.artifacts import cache_of, images_of
@@ -334,6 +337,20 @@ class Parts:
         self.stores.found_problem = self.presence.look_again
         threading.Thread(target=self.stores.test, name="store-test", daemon=True).start()
 
+    @cached_property
+    def desk(self) -> Desk:
+        """Who answers commands and shows how things are."""
+        return Desk(self.context, self.lanes, self.stop)
+
+    def metrics(self) -> MetricsServer | None:
+        """Serve metrics from now on; None where nobody wants them. Raises Unavailable when the address is taken."""
+        listen = self.config.metrics.listen
+        if listen is None:
+            return None
+        from agent.adapters.prometheus import MetricsServer
+
+        return MetricsServer(address_of(listen), lambda: families(self.desk.snapshot(), self.clock.time()))
+
     def _server(self, desk: Desk) -> Server:
         try:
             return Server(self.config.state_dir, desk.handle)
@@ -350,11 +367,10 @@ class Parts:
             until_empty=self.until_empty,
             detach=self.service,
         )
-        desk = Desk(self.context, self.lanes, self.stop)
         return Daemon(
             self.context,
             settings,
-            server=self._server(desk),
+            server=self._server(self.desk),
             presence=self.presence,
             canary=Canary(self.context, lambda: run_trial(self.config, self.runtime, self.config.state_dir)),
             end_containers=self.runtime.end,
@@ -375,6 +391,9 @@ def run_agent(config: Config, *, until_empty: bool = False, service: bool = Fals
             locks.enter_context(lock_host())
         parts = Parts(config, until_empty=until_empty, service=service)
         daemon = parts.daemon()
+        metrics = parts.metrics()
+        if metrics is not None:
+            locks.callback(metrics.close)
         parts.test_stores()
         daemon.handle_signals()
         if parts.mqtt is not None:

@@ -72,6 +72,13 @@ def test_the_first_wish_to_stop_stays_through_all_steps(board: Board) -> None:
     assert board.stop_wish("job-1.1") == "cancelled"
 
 
+def test_a_lost_lease_counts_once_however_often_it_is_told(board: Board) -> None:
+    board.show(ATTEMPT)
+    for why in ("lease-lost", "lease-lost", "stopped"):
+        board.ask_stop("job-1.1", why)
+    assert board.totals().leases_lost_total == 1
+
+
 def test_what_is_not_here_or_finished_cannot_be_stopped(board: Board) -> None:
     assert not board.ask_stop("job-1.1", "cancelled")
     board.show(FINISHED)

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from agent.cli.config import warnings
 from agent.config import Config, Loaded, load_config
 from agent.config.load import default_state_dir, settings
 from agent.config.merge import Layer, merge
+from agent.config.metrics import address_of
 from agent.config.sections import directory_of
 from agent.config.sources import variable_of
 from agent.errors import ConfigError, InvalidInput
@@ -494,3 +496,29 @@ def test_a_credential_of_the_service_is_found_wherever_a_file_is_named(tmp_path:
     assert config.policy.signers["alice"].file == "/run/credentials/x/alice.pub"
     # A shell is not the service: what is shown there is what the service will read.
     assert _load(tmp_path, text).config.mqtt.password_file == "/run/credentials/edge-agent.service/mqtt-password"
+
+
+# --- metrics ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listen", ["9469", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000", "http://127.0.0.1:1", ":1"])
+def test_an_address_where_nobody_can_listen_is_refused(tmp_path: Path, listen: str) -> None:
+    assert 'DIR/config.toml:2: metrics.listen = "' in _error(tmp_path, f'[metrics]\nlisten = "{listen}"\n')
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "warned"),
+    [
+        ("127.0.0.1:9469", ("127.0.0.1", 9469), False),
+        ("localhost:1", ("localhost", 1), False),
+        ("[::1]:65535", ("::1", 65535), False),
+        ("0.0.0.0:9469", ("0.0.0.0", 9469), True),
+        ("[::]:9469", ("::", 9469), True),
+    ],
+)
+def test_an_address_that_others_reach_is_warned_of(
+    tmp_path: Path, listen: str, address: tuple[str, int], warned: bool
+) -> None:
+    config = _load(tmp_path, f'[agent]\nstate_dir = "{tmp_path}"\n[metrics]\nlisten = "{listen}"\n').config
+    assert address_of(listen) == address
+    assert any("metrics.listen" in warning for warning in warnings(config)) == warned

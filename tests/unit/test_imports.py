@@ -22,7 +22,7 @@ from agent.cli import main
 code = main(sys.argv[2:])
 Path(sys.argv[1]).write_text(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
-CLIENTS = {"google", "grpc", "minio", "paho", "pynvml", "urllib3"}
+CLIENTS = {"google", "grpc", "minio", "paho", "prometheus_client", "pynvml", "urllib3"}
 HEAVY = {"asyncio", "concurrent.futures.process", "cryptography", "http.client", "multiprocessing", "rich", "ssl"}
 SHARE = {"EDGE_AGENT_RESOURCES__CPUS": "1", "EDGE_AGENT_RESOURCES__MEMORY": "64MiB"}
 SNAPSHOT = Snapshot("1", "host-a", 1, Mode("ready"), Share(), Share(), (), (), (), ())

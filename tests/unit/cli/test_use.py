@@ -19,6 +19,16 @@ MIB = 1024**2
             "1.0 s of CPU time in 11m40s, at most 1 MiB of memory, at most 2 GiB of GPU memory, GPUs busy 91% of the "
             "time; 0 B fetched, 0 B stored; ended from outside: timeout",
         ),
+        (
+            Usage(1.0, None, 2.0, 2048 * MIB, 0.5, 0.75, "job", "job"),
+            "1.0 s of CPU time in 2.0 s, at most 2 GiB of GPU memory, GPUs busy 50% of the time (at most 75%); "
+            "0 B fetched, 0 B stored",
+        ),
+        (
+            Usage(1.0, None, 2.0, 2048 * MIB, 0.5, 0.75, "unit", "unit"),
+            "1.0 s of CPU time in 2.0 s, at most 2 GiB of GPU memory by all on them, GPUs busy 50% of the time "
+            "(at most 75%) by all on them; 0 B fetched, 0 B stored",
+        ),
         (Usage(bytes_in=5), "no use was measured; 5 B fetched, 0 B stored"),
     ],
 )
