@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
@@ -102,7 +103,8 @@ def test_a_closed_server_leaves_its_address() -> None:
         server.close()
 
 
-def test_other_addresses_are_served_too() -> None:
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
+def test_addresses_of_ipv6_are_served_too() -> None:
     port = free_port()
     server = MetricsServer(("::1", port), lambda: ONE)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from urllib.request import urlopen
 
 from tests.e2e.site import Site
@@ -17,20 +16,18 @@ def values(port: int) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-def test_a_running_agent_tells_of_its_jobs_and_its_address_is_its_own(
-    new_site: Callable[..., Site], tmp_path: Path
-) -> None:
+def test_a_running_agent_tells_of_its_jobs_and_its_address_is_its_own(new_site: Callable[..., Site]) -> None:
     port = free_port()
     listen = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
     site, other = new_site("one", more=listen), new_site("two", more=listen)
     with site.agent():
-        sid = site.submit("cat /dev/zero | head -c 1000 > out; touch up; while [ ! -e stop ]; do sleep 0.1; done")
+        sid = site.submit("printf %01000d 1 > out; echo up; while [ ! -e stop ]; do sleep 0.1; done")
         wait_until(lambda: values(port)['edge_agent_attempts{state="started"}'] == 1, 60, "the job is told of")
         assert values(port)["edge_agent_free_cpus"] == 1.5
         refused = other.run("run")
         assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
         assert f'metrics.listen = "127.0.0.1:{port}": Address already in use' in refused.stderr
-        wait_until((site.directory(sid) / "work" / "up").exists, 60, "the job runs")
+        site.wait_printed(sid, "up")
         (site.directory(sid) / "work" / "stop").touch()
         site.wait_state(sid, "succeeded")
         ended = 'edge_agent_attempts_ended_total{outcome="succeeded"}'

@@ -512,7 +512,7 @@ def test_an_address_where_nobody_can_listen_is_refused(tmp_path: Path, listen: s
         ("127.0.0.1:9469", ("127.0.0.1", 9469), False),
         ("localhost:1", ("localhost", 1), False),
         ("[::1]:65535", ("::1", 65535), False),
-        ("0.0.0.0:9469", ("0.0.0.0", 9469), True),
+        ("192.0.2.7:9469", ("192.0.2.7", 9469), True),
         ("[::]:9469", ("::", 9469), True),
     ],
 )
