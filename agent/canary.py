@@ -53,7 +53,7 @@ def _ran(ending: Ending) -> bool:
 class Canary:
     """Watches the ends of attempts; `run` runs a tiny container and raises EdgeAgentError when that fails."""
 
-    def __init__(self, context: Context, run: Callable[[], None]) -> None:
+    def __init__(self, context: Context, run: Callable[[], object]) -> None:
         self._context = context
         self._run = run
         self._excused: frozenset[str] = frozenset()
@@ -99,8 +99,10 @@ class Canary:
         return 0.0
 
 
-def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], None], name: str = IMAGE) -> None:
-    """Run `true` in a tiny image; `build_image` makes it when it is not there yet. Raises EdgeAgentError on failure.
+def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], None], name: str = IMAGE) -> str:
+    """Run a tiny image and return its log: what the kernel says there of a process, besides words of the runtime.
+
+    `build_image` makes the image when it is not there yet. Raises EdgeAgentError on failure.
 
     name: of the image in the state directory. One that is a directory runs without a container, as any such image.
     """
@@ -118,6 +120,7 @@ def run_canary(runtime: Runtime, state_dir: Path, build_image: Callable[[Path], 
             if image.is_file():
                 image.unlink()  # it may be what is broken: the next try builds another one
             raise HostFault(f"the canary container ended as {status.phase}: {_last_line(directory / 'log')}")
+        return (directory / "log").read_text(errors="replace")
     except OSError as error:
         raise HostFault(f"the canary's directory {directory}: {error.strerror}") from None
     finally:
@@ -130,7 +133,7 @@ def _canary_run(attempt_id: str, directory: Path, image: Path) -> ContainerRun:
         attempt_id=attempt_id,
         directory=directory,
         image=image,
-        command=("true",),
+        command=("cat", "/proc/self/status"),
         env={},
         home=directory / "work",
         workdir=".",

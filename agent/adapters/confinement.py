@@ -41,7 +41,7 @@ class Mask(NamedTuple):
 def seccomp_profile() -> str:
     """Return the filter of system calls as the runtime reads it (JSON): all are allowed but for a few.
 
-    Programs of 32 bits run on amd64 and arm64, too. A runtime without seccomp ignores it.
+    Programs of 32 bits run on amd64 and arm64, too. A runtime without seccomp ignores it: `doctor` tells.
     """
     return json.dumps(
         {

@@ -44,7 +44,8 @@ def failed(check: str, message: str, remedy: str = "") -> Finding:
 class Bench:
     """What the checks may touch. Callables raise EdgeAgentError; they are called only by their check.
 
-    prepare: makes the state directory. free_disk: bytes above the reserve. canary: runs a tiny container.
+    prepare: makes the state directory. free_disk: bytes above the reserve. canary: runs a tiny container, and
+    returns its log with /proc/self/status as it is there.
     records: per name of a queue in a store, the records of its jobs. queues: per name of any other queue, a function
     that tries the rights to pull and to publish. results: per name of a queue, the records of its results;
     results_roots: their URIs. store_problems: what the stores do not keep of their promises.
@@ -58,7 +59,7 @@ class Bench:
     profile: Capabilities
     prepare: Callable[[], None]
     free_disk: Callable[[], int]
-    canary: Callable[[], None]
+    canary: Callable[[], str]
     artifacts: Callable[[], ArtifactStore]
     records: Mapping[str, Callable[[], RecordStore]] = field(default_factory=dict)
     queues: Mapping[str, Callable[[], None]] = field(default_factory=dict)

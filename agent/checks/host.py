@@ -9,8 +9,14 @@ from agent.checks.finding import Bench, Finding, doubtful, failed, good
 from agent.errors import EdgeAgentError
 from agent.model.units import show_size
 from agent.probes import isolation, limits
+from agent.probes.host import read_text
+from agent.probes.seccomp import Seccomp, has_more, parse_seccomp
 
 LITTLE = 1024**3
+_SECCOMP = (
+    "install a container runtime that was built with libseccomp, as the packages of Apptainer are, and libseccomp "
+    "itself; the kernel needs CONFIG_SECCOMP_FILTER"
+)
 
 
 def check_state_dir(bench: Bench) -> Iterator[Finding]:
@@ -76,15 +82,30 @@ def check_limits(bench: Bench) -> Iterator[Finding]:
 
 
 def check_container(bench: Bench) -> Iterator[Finding]:
-    """A tiny container really runs; where there is no runtime but jobs need none, a tiny process of theirs."""
+    """A tiny container really runs; where there is no runtime but jobs need none, a tiny process of theirs.
+
+    A container runs under the filter of system calls: a runtime that cannot apply it warns in the job's log alone.
+    """
     if not bench.profile.runtime.archs and not bench.trusted:
         return  # the runtime check has said why
     try:
-        bench.canary()
+        printed = bench.canary()
     except EdgeAgentError as error:
         yield failed("container", str(error), "see the checks above; `apptainer exec` by hand shows more")
     else:
         yield good("container", f"a test {'container' if bench.profile.runtime.archs else 'process'} ran")
+        if bench.profile.runtime.archs:
+            yield _judge_filter(parse_seccomp(printed), parse_seccomp(read_text(bench.host, "/proc/self/status") or ""))
+
+
+def _judge_filter(inside: Seccomp, outside: Seccomp) -> Finding:
+    name, applied = "container filter", has_more(inside, outside)
+    if applied is None:
+        return good(name, "a filter of system calls is there; whether it is the agent's cannot be told here")
+    if applied:
+        return good(name, "containers run under the agent's filter of system calls")
+    without = "containers run without the agent's filter of system calls"
+    return doubtful(name, f"{without}: jobs may make namespaces and mounts of their own", _SECCOMP)
 
 
 def check_agent(bench: Bench) -> Iterator[Finding]:

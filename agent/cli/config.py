@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from agent.config.credentials import credential_path
 from agent.config.load import holds_secret, settings
 from agent.config.metrics import is_loopback
 from agent.config.places import Bucket
+from agent.config.sections import ALL_GPUS, NO_GPUS
 from agent.config.sources import units
 from agent.errors import ConfigError
+from agent.model.capabilities import Gpu
 from agent.model.units import show_duration, show_size
 from agent.pubsub_plan import has_lanes, is_pubsub
 from agent.redact import MASK, mask_data, mask_text
 
+# Returns the GPUs of a host, None where they cannot be looked at.
+Look = Callable[[Config], tuple[Gpu, ...] | None]
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -81,8 +85,8 @@ def _shown(value: Any, unit: str | None) -> Any:
     return "none" if value == {} else value
 
 
-def warnings(config: Config) -> Iterator[str]:
-    """Yield what is valid and yet will not work for the user who asks."""
+def warnings(config: Config, gpus: Look | None = None) -> Iterator[str]:
+    """Yield what is valid and yet will not work for the user who asks; gpus: looks at the GPUs, if they matter."""
     yield from _unwritable("agent.state_dir", config.state_dir)
     for index, queue in enumerate(config.queues):
         if not is_pubsub(queue.url):
@@ -99,9 +103,35 @@ def warnings(config: Config) -> Iterator[str]:
         if file is not None and not os.access(file, os.R_OK):
             yield f'mqtt.{key}: the file "{file}" cannot be read by this user'
     yield from _open_metrics(config)
+    yield from _missing_gpus(config, gpus or _gpus_here)
     yield from _missing_keys(config)
     yield from _missing_secrets(config)
     yield from _unusable_policy(config)
+
+
+def _gpus_here(config: Config) -> tuple[Gpu, ...] | None:
+    """Return the GPUs of this host, None where they cannot be looked at."""
+    from agent import wiring
+    from agent.probes import look_at_gpus
+
+    seen = look_at_gpus(wiring.live_host(config))
+    return None if seen is None else seen.gpus
+
+
+def _missing_gpus(config: Config, look: Look) -> Iterator[str]:
+    wanted = config.resources.gpus
+    if set(wanted) & {ALL_GPUS, NO_GPUS}:
+        return
+    seen = look(config)
+    cards = None if seen is None else [gpu for gpu in seen if gpu.vendor == "nvidia"]
+    if cards is None or any(gpu.uuid is None and not gpu.usable for gpu in cards):
+        yield "resources.gpus: which GPUs this host has cannot be told now; `edge-agent doctor` says why"
+        return
+    known = {name for gpu in cards for name in (gpu.uuid, *gpu.units) if name is not None}
+    for index, gpu in enumerate(wanted):
+        if gpu not in known:
+            here = ", ".join(sorted(known)) or "none"
+            yield f'resources.gpus[{index}]: this host has no GPU "{gpu}"; it has {here}'
 
 
 def _open_metrics(config: Config) -> Iterator[str]:

@@ -79,15 +79,15 @@ def bench(config: Config) -> Bench:
     )
 
 
-def _run_container(config: Config) -> None:
-    """Run the canary beside the attempts of the agent, which may be running, not among them."""
+def _run_container(config: Config) -> str:
+    """Run the canary beside the attempts of the agent, which may be running, not among them; return its log."""
     try:
         place = Path(tempfile.mkdtemp(prefix="doctor-", dir=config.state_dir))
     except OSError as error:
         raise HostFault(f"{config.state_dir}: {error.strerror}") from None
     runtime = ApptainerRuntime(place, lambda: wiring.runtime_path(config))
     try:
-        wiring.run_trial(config, runtime, place)
+        return wiring.run_trial(config, runtime, place)
     finally:
         runtime.end()
         shutil.rmtree(place, ignore_errors=True)

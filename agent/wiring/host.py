@@ -141,14 +141,15 @@ def build_canary_image(config: Config, target: Path) -> None:
     build_image(target, program)
 
 
-def run_trial(config: Config, runtime: Runtime, state_dir: Path) -> None:
+def run_trial(config: Config, runtime: Runtime, state_dir: Path) -> str:
     """Run a tiny job below the state directory the way this host runs jobs. Raises EdgeAgentError when that fails.
+
+    Returns its log, with /proc/self/status as the job sees it.
 
     That is in a container; without one where there is no runtime, and jobs may run as plain processes.
     """
     from agent.canary import run_canary
 
     if runtime_path(config) is None and config.studioml.trusted:
-        run_canary(runtime, state_dir, Path.mkdir, "canary-environment")
-    else:
-        run_canary(runtime, state_dir, partial(build_canary_image, config))
+        return run_canary(runtime, state_dir, Path.mkdir, "canary-environment")
+    return run_canary(runtime, state_dir, partial(build_canary_image, config))

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from agent.adapters.host import LiveHost
 from agent.board import Board
+from agent.cli.config import warnings
+from agent.config import Config
+from agent.config.sections import AgentSection, ResourcesSection
 from agent.gpu_watch import GpuWatch
 from agent.ledger import Ledger
 from agent.model.capabilities import Capabilities
@@ -38,6 +41,7 @@ uuid 1 GPU-b
 pci 1 00000000:02:00.0
 memory 1 42949672960
 """
+_UNKNOWN = "resources.gpus: which GPUs this host has cannot be told now; `edge-agent doctor` says why"
 _IDLE = _TWO.replace("process 0 4711\n", "")
 
 
@@ -245,6 +249,32 @@ def test_gpus_stay_in_the_profile_where_the_library_shows_none(
     assert [(gpu.pci, gpu.usable, gpu.reason) for gpu in gpus] == [
         (address, False, reason) for address in ("0000:01:00.0", "0000:02:00.0")
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted", "warned"),
+    [
+        ("", ("all",), None),
+        ("", ("GPU-a", "GPU-b"), None),
+        ("", ("GPU-a", "GPU-z"), 'resources.gpus[1]: this host has no GPU "GPU-z"; it has GPU-a, GPU-b'),
+        ("mig 1 1 1\ninstances 1 7\nuuid 200 MIG-1", ("MIG-1", "GPU-b"), None),
+        ("mode 0 2", ("GPU-a",), None),
+        ("init 0 !9", ("GPU-a",), _UNKNOWN),
+    ],
+    ids=["all", "there", "another", "instance", "unusable", "no-driver"],
+)
+def test_gpus_that_are_to_be_given_and_are_not_there_are_warned_of(
+    library: Path, driver: Driver, tmp_path: Path, change: str, wanted: tuple[str, ...], warned: str | None
+) -> None:
+    found = _profile(library, driver, f"{change}\n{_IDLE}").gpus
+    config = Config(AgentSection(str(tmp_path)), ResourcesSection(gpus=wanted))
+    told = [warning for warning in warnings(config, lambda config: found) if "resources.gpus" in warning]
+    assert told == ([] if warned is None else [warned])
+
+
+def test_where_there_is_no_gpu_one_that_is_to_be_given_is_warned_of(tmp_path: Path) -> None:
+    config = Config(AgentSection(str(tmp_path)), ResourcesSection(gpus=("GPU-a",)))
+    assert 'resources.gpus[0]: this host has no GPU "GPU-a"; it has none' in warnings(config, lambda config: ())
 
 
 # --- while the agent runs ---

@@ -67,7 +67,7 @@ def test_a_host_with_a_queue_in_a_directory_is_well(site: Site) -> None:
     rows = findings(site)
     assert {row["status"] for row in rows} == {"ok"}
     checks = [row["check"] for row in rows]
-    assert checks[:6] == ["state-dir", "disk", "runtime", "user-namespaces", "fuse", "container"]
+    assert checks[:7] == ["state-dir", "disk", "runtime", "user-namespaces", "fuse", "container", "container filter"]
     assert checks[-4:] == ["queue work", "results work", "artifacts work", "broker"]
     assert site.leftovers() == []
     assert [path.name for path in site.state.glob("doctor-*")] == []
@@ -202,3 +202,20 @@ def test_a_server_whose_clock_is_wrong_is_a_warning(new_site: NewSite, minio: Mi
     assert list(told) == ["clock"]
     assert "ahead of this host's clock" in told["clock"]
     assert "time synchronization" in told["clock"]
+
+
+def test_a_runtime_that_does_not_filter_system_calls_is_a_warning(site: Site) -> None:
+    runtime = site.folder / "apptainer"
+    # Like one that was built without libseccomp: it takes the option, and does nothing.
+    runtime.write_text(
+        f"""#!/bin/sh
+for word; do
+    shift
+    case $word in --security=*) ;; *) set -- "$@" "$word" ;; esac
+done
+exec {shutil.which("apptainer")} "$@"
+"""
+    )
+    runtime.chmod(0o755)
+    change(site, "[retry]", f'[runtime]\npath = "{runtime}"\n[retry]')
+    assert list(wrong(site, code=0)) == ["container filter"]

@@ -23,6 +23,7 @@ UNABLE = Capabilities(
     runtime=RuntimeFacts(archs=()), problems=(Problem("runtime", "no apptainer on PATH", "install apptainer"),)
 )
 WELL: dict[str, Any] = {"uid": 1000, "fuse": "", "setuid_starter": False, "limits_test": {"step": "done"}}
+FILTERED = "Seccomp:\t2\nSeccomp_filters:\t1\n"
 NewBench = Callable[..., Bench]
 
 
@@ -77,7 +78,7 @@ def new_bench(tmp_path: Path) -> NewBench:
             "profile": ABLE,
             "prepare": nothing,
             "free_disk": lambda: 5 * GIB,
-            "canary": nothing,
+            "canary": lambda: FILTERED,
             "artifacts": FakeArtifacts,
             "records": {"lab": lambda: records},
             "queues": {"cloud": nothing},
@@ -183,6 +184,31 @@ def test_without_a_runtime_the_probe_says_why_and_no_container_is_tried(new_benc
 def test_a_runtime_that_the_probe_has_no_words_for_fails_all_the_same(new_bench: NewBench) -> None:
     status, _, remedy = only(new_bench(profile=Capabilities()), "runtime")
     assert (status, remedy) == ("failure", "install apptainer")
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "status", "said"),
+    [
+        (FILTERED, "Seccomp:\t0\nSeccomp_filters:\t0\n", "ok", "under the agent's filter"),
+        (FILTERED, FILTERED, "warning", "without the agent's filter"),
+        ("WARNING: seccomp requested but not enabled\nSeccomp:\t0\n", "Seccomp:\t0\n", "warning", "without"),
+        ("", "", "warning", "without"),
+        ("Seccomp:\t2\n", "Seccomp:\t2\n", "ok", "cannot be told"),
+    ],
+    ids=["applied", "inherited", "ignored", "no-seccomp", "not-told"],
+)
+def test_a_container_without_the_filter_of_system_calls_is_warned_of(
+    new_bench: NewBench, inside: str, outside: str, status: str, said: str
+) -> None:
+    host = FakeHost({"/proc/self/status": outside}, **WELL)
+    ran, filtered = found(new_bench(host=host, canary=lambda: inside), "container")
+    assert (ran.status, filtered.check, filtered.status) == ("ok", "container filter", status)
+    assert said in filtered.message
+    assert ("libseccomp" in filtered.remedy) == (status == "warning")
+
+
+def test_a_process_without_a_container_is_under_no_filter_and_nobody_says_so(new_bench: NewBench) -> None:
+    assert [each.check for each in found(new_bench(profile=UNABLE, trusted=True), "container")] == ["container"]
 
 
 def test_a_container_that_does_not_run_fails(new_bench: NewBench) -> None:
