@@ -176,10 +176,18 @@ def _unusable_policy(config: Config) -> Iterator[str]:
     if policy.require_signed and not policy.signers:
         yield "policy.require_signed is true and policy.signers is empty: every native job becomes a dead letter"
     if not policy.image_prefixes and not config.studioml.trusted and not policy.brought_prefixes:
-        yield "policy.image_prefixes is empty: an agent here refuses every job for its image"
+        yield from _without_images(config.images_dir)
     for name, signer in policy.signers.items():
         if signer.file is not None and not os.access(signer.file, os.R_OK):
             yield f'policy.signers.{name}: the file "{signer.file}" cannot be read by this user'
+
+
+def _without_images(directory: Path) -> Iterator[str]:
+    """None are allowed but those in the agent's own directory."""
+    if os.access(directory, os.R_OK) and any(directory.iterdir()):
+        return
+    allow = f'put images into "{directory}", or allow others: [policy] image_prefixes = ["file:///srv/images/"]'
+    yield f"policy.image_prefixes is empty: an agent here refuses every job for its image; {allow}"
 
 
 def _unwritable(key: str, directory: Path | Bucket) -> Iterator[str]:

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from agent.adapters.local_image import build_image
+from agent.cache import remove
 from agent.cli.context import config_from
 from agent.cli.jobs import why
 from agent.cli.output import print_json, print_table
@@ -50,7 +51,7 @@ def demo(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
     config = demo_config(base, place)
     prepare_state_dir(config)
     profile = probe(config)
-    image = place / f"tiny-{profile.cpu.arch}.sif"
+    image = config.images_dir / f"tiny-{profile.cpu.arch}.sif"
     if not as_json:
         _print_host(profile)
     _say(as_json, "image", str(image) if image.exists() else f"{image} (building it from this host's own files)")
@@ -78,16 +79,19 @@ def _make(place: Path) -> None:
 
 
 def demo_config(base: Config, place: Path) -> Config:
-    """Return a configuration of its own: a fresh state directory with a fresh queue that nobody else looks at."""
+    """Return a configuration of its own: a state directory, fresh but for its images, with a queue for nobody else."""
     state = place / "state"
-    shutil.rmtree(state, ignore_errors=True)
     table = msgspec.to_builtins(base)
     table["agent"]["state_dir"] = str(state)
     table["queues"] = [embedded_queue(str(state))]
-    table["policy"]["image_prefixes"] = [place.as_uri()]
+    table["policy"]["image_prefixes"] = []
     table["policy"]["require_signed"] = False
     table["policy"]["signers"] = {}
-    return msgspec.convert(table, Config)
+    config = msgspec.convert(table, Config)
+    for left in state.glob("*"):
+        if left != config.images_dir:
+            remove(left)
+    return config
 
 
 def _with_share(config: Config, profile: Capabilities) -> Config:

@@ -31,12 +31,13 @@ class Secret(Section, frozen=True):
 class PolicySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What jobs may ask for. A prefix allows every URI below it; no prefix allows none.
 
-    brought_prefixes: artifacts and images on which a message brings rights of its own, anonymous access included.
-    image_overlay: images may have a partition that is laid over their root file system.
+    image_prefixes: besides the agent's own folder, Config.images_dir. brought_prefixes: artifacts and images on which a
+    message brings rights of its own, anonymous access included. image_overlay: images may have a partition that is laid
+    over their root file system.
     require_signed: of native jobs. max_*: the most that one job may ask for, None = any.
     """
 
-    image_prefixes: tuple[str, ...] = ("file:///",)
+    image_prefixes: tuple[str, ...] = ()
     input_prefixes: tuple[str, ...] = ()
     output_prefixes: tuple[str, ...] = ()
     brought_prefixes: tuple[str, ...] = ()

@@ -183,6 +183,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The directory that holds everything the agent keeps."""
         return Path(self.agent.state_dir)
 
+    @property
+    def images_dir(self) -> Path:
+        """The directory whose image files jobs may use without a word in the configuration."""
+        return self.state_dir / "images"
+
+    @property
+    def image_prefixes(self) -> tuple[str, ...]:
+        """Where images may come from: the agent's own directory, and what the policy names."""
+        return (self.images_dir.as_uri(), *self.policy.image_prefixes)
+
     def look_every(self, queue: Queue) -> float:
         """Return the seconds between two looks at a store queue: a bell makes frequent looks needless."""
         if queue.look_every is not None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from agent.matching.uris import is_below
+from agent.matching.uris import is_below, prefix_for
 from agent.model.capabilities import Capabilities
 from agent.model.job import Job
 from agent.model.share import Share
@@ -20,7 +20,8 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     emulate: architectures that may run through binfmt_misc; secrets: names on offer; *_prefixes: URIs whose
     artifacts jobs may use (whole path segments; none = no URI); brought_prefixes: the same for artifacts on which a
     job has rights of its own, which are `brought`; max_timeout in seconds, max_cpus in cores,
-    max_memory and max_disk in bytes, max_gpus in units: the most that one job may ask for, None = any.
+    max_memory and max_disk in bytes, max_gpus in units: the most that one job may ask for, None = any. images_dir: the
+    agent's own folder for images, which people are told of.
     """
 
     emulate: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     max_memory: int | None = None
     max_disk: int | None = None
     max_gpus: int | None = None
+    images_dir: str | None = None
     brought: frozenset[str] = frozenset()
 
     def with_rights_on(self, uris: Iterable[str]) -> MatchPolicy:
@@ -106,7 +108,20 @@ def never(reason: Reason, required: str, found: str, remedy: str) -> Check:
 def source(case: Case, reason: Reason, what: str, uri: str, key: str) -> Check:
     """Return that a URI lies below no prefix in the list `key` of the configuration, or in that for brought ones."""
     key = "brought_prefixes" if uri in case.policy.brought else key
-    return never(reason, f"{what} {uri}", "not allowed on this host", f"allow a prefix of it: [policy] {key}")
+    return never(reason, f"{what} {uri}", "not allowed on this host", _remedy(case.policy, uri, key))
+
+
+def _remedy(policy: MatchPolicy, uri: str, key: str) -> str:
+    prefix = prefix_for(uri)
+    if prefix is None:
+        return "write it without '..', encoded slashes and quotes: no prefix covers it as it is"
+    line = f'allow a prefix of it: [policy] {key} = ["{prefix}"]'
+    own = policy.images_dir
+    return f"copy it into {own}/, or {line}" if own is not None and key == "image_prefixes" and _is_file(uri) else line
+
+
+def _is_file(uri: str) -> bool:
+    return is_below(uri, ("file:///",))
 
 
 def unique(items: Iterable[Item]) -> tuple[Item, ...]:

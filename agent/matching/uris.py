@@ -28,6 +28,20 @@ def is_below(uri: str, prefixes: Iterable[str]) -> bool:
     return place is not None and any(_covers(_place(prefix), place) for prefix in prefixes)
 
 
+def prefix_for(uri: str) -> str | None:
+    """Return the narrowest prefix worth allowing for `uri`: its folder, or itself at the top; None where none would do.
+
+    "file:///srv/images/a.sif" gives "file:///srv/images/". Never a whole file system, nor all servers of a kind.
+    """
+    scheme, _, rest = uri.partition("?")[0].partition(":")
+    whole = f"{scheme.lower()}:{rest}"
+    if _place(whole) is None or '"' in whole:
+        return None
+    folder = whole[: whole.rindex("/") + 1] if "/" in whole else whole
+    place = _place(folder)
+    return folder if place is not None and (place.host or place.segments) else whole
+
+
 def _covers(prefix: _Place | None, place: _Place) -> bool:
     if prefix is None or prefix.scheme != place.scheme:
         return False

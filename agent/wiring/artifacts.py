@@ -100,7 +100,7 @@ def images_of(
         return RemoteImages(access, cache, rules)
 
     copied = config.images.signatures != "off"
-    files = FileImages(directories(config.policy.image_prefixes), cache, rules, copied=copied)
+    files = FileImages(directories(config.image_prefixes), cache, rules, copied=copied)
     fetchers = {
         "file": lambda: files,
         **dict.fromkeys(("s3", "s3+http", "s3+https", "http", "https", "gs"), remote),

@@ -89,7 +89,7 @@ def match_policy(config: Config) -> MatchPolicy:
         emulate=config.runtime.emulate,
         secrets=frozenset(policy.secrets),
         network_host=policy.network_host,
-        image_prefixes=(*policy.image_prefixes, *environments),
+        image_prefixes=(*config.image_prefixes, *environments),
         input_prefixes=policy.input_prefixes,
         output_prefixes=policy.output_prefixes,
         brought_prefixes=policy.brought_prefixes,
@@ -98,6 +98,7 @@ def match_policy(config: Config) -> MatchPolicy:
         max_memory=policy.max_memory,
         max_disk=policy.max_disk,
         max_gpus=policy.max_gpus,
+        images_dir=str(config.images_dir),
     )
 
 
@@ -126,9 +127,10 @@ def free_disk(config: Config) -> int:
 
 
 def prepare_state_dir(config: Config) -> None:
-    """Make the state directory, for its owner alone. Raises Unavailable."""
+    """Make the state directory and that of its images, for their owner alone. Raises Unavailable."""
     try:
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.images_dir.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"{config.state_dir}: {error.strerror}; choose another one with --state-dir") from None
 

@@ -16,9 +16,12 @@ export EDGE_AGENT_RESOURCES__CPUS=1 EDGE_AGENT_RESOURCES__MEMORY=256MiB EDGE_AGE
 PATH=${programs:+$programs:}$PATH "$bin/edge-agent" lab up --dir "$dir" >/dev/null
 "$bin/edge-agent" lab status --dir "$dir"
 
-if [ ! -e "$dir/tiny.sif" ]; then
+# In the agent's own folder, from which jobs may take images without a word in the configuration.
+image=$dir/state/images/tiny.sif
+if [ ! -e "$image" ]; then
     echo "building an image from this host's own files"
-    "$bin/python" - "$dir/tiny.sif" <<'PYTHON'
+    (umask 077 && mkdir -p "${image%/*}")
+    "$bin/python" - "$image" <<'PYTHON'
 import shutil, sys
 from pathlib import Path
 from agent.adapters.local_image import build_image
@@ -27,7 +30,7 @@ PYTHON
 fi
 cat >"$dir/job.toml" <<TOML
 name = "first"
-image = "file://$dir/tiny.sif"
+image = "file://$image"
 command = ["sh", "-c", "echo hello from the lab; uname -m > machine.txt"]
 requires = {cpus = 0.5, memory = "64MiB", disk = "16MiB"}
 outputs = [{path = "machine.txt"}]

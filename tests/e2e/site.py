@@ -26,10 +26,19 @@ READY = "agent is ready"
 
 
 class Site:
-    """An agent of its own; sites with the same `queue` directory share their work."""
+    """An agent of its own; sites with the same `queue` directory share their work.
+
+    Its jobs may use images from everywhere, unless `more` says otherwise or `images` is False.
+    """
 
     def __init__(
-        self, folder: Path, image: Path, queue: Path | None = None, lease: str = "120s", more: str = ""
+        self,
+        folder: Path,
+        image: Path,
+        queue: Path | None = None,
+        lease: str = "120s",
+        more: str = "",
+        images: bool = True,
     ) -> None:
         self.folder = folder
         self.image = image
@@ -59,6 +68,9 @@ max = "4s"
 {more}
 """
         )
+        if images and "image_prefixes" not in more:  # a file of its own: `more` may have the section already
+            (folder / "conf.d").mkdir(exist_ok=True)
+            (folder / "conf.d/images.toml").write_text('[policy]\nimage_prefixes = ["file:///"]\n')
         self.call("queue", "init")
 
     def argv(self, *arguments: str) -> list[str]:

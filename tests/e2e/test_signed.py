@@ -131,7 +131,8 @@ def test_what_the_policy_refuses_is_said_with_its_rule(new_site: Callable[..., S
     assert refused == {
         "cpus": "ask for less, or raise [policy] max_cpus",
         "memory": "ask for less, or raise [policy] max_memory",
-        "image-source": "allow a prefix of it: [policy] image_prefixes",
+        "image-source": f"copy it into {site.state}/images/, or allow a prefix of it: "
+        f'[policy] image_prefixes = ["{image.parent.as_uri()}/"]',
     }
     shown = site.run("explain", sid)
     assert shown.returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,31 @@ def test_what_is_no_image_is_not_shown(guarded: Site, victim: Path) -> None:
         assert reasons(guarded, sid)
         assert SECRET not in str(guarded.client.find(sid))
     assert SECRET not in log
+
+
+def test_image_files_come_from_the_agents_own_folder_unless_the_operator_names_others(
+    new_site: Callable[..., Site], image: Path, victim: Path
+) -> None:
+    site = new_site(images=False)
+    folder = site.state / "images"
+    assert site.run("run", "--until-empty").returncode == 0  # makes it
+    assert folder.stat().st_mode & 0o777 == 0o700
+    shutil.copy(image, folder / "own.sif")
+    (folder / "link.sif").symlink_to(image)
+    own = sent(site, "echo ran > out", image=(folder / "own.sif").as_uri(), outputs=[{"path": "out"}])
+    places = (
+        image.as_uri(),
+        "file:///etc/shadow",
+        f"{folder.as_uri()}/../journal.sqlite",
+        "docker://busybox",
+        "s3://a/b",
+    )
+    refused = [sent(site, "true", image=uri) for uri in (*places, (folder / "link.sif").as_uri())]
+    log = site.until_empty()
+    assert site.state_of(own) == "succeeded"
+    assert [reasons(site, sid) for sid in refused] == [["image-source"]] * len(places) + [["image-unusable"]]
+    assert [site.attempts(sid) for sid in refused] == [[]] * len(refused)
+    assert f'[policy] image_prefixes = ["{image.parent.as_uri()}/"]'.replace('"', '\\"') in log
 
 
 PATHS = ("/etc/shadow", "../../victim/shadow", "a/../../../victim", "a\nb", "")

@@ -58,7 +58,8 @@ def test_without_anything_written_there_is_one_private_queue_below_the_state_dir
     assert (queue.name, queue.lanes) == ("default", ("*",))
     assert queue.records_root == Path("/data/queues/default/queue")
     assert queue.results_root == Path("/data/queues/default/results")
-    assert config.policy.image_prefixes == ("file:///",)
+    assert config.policy.image_prefixes == ()
+    assert config.image_prefixes == ("file:///data/images",)
 
 
 def test_the_state_directory_is_the_systems_for_root_and_the_users_own_for_others() -> None:

@@ -196,6 +196,29 @@ def test_an_image_that_policy_does_not_allow_is_not_looked_at() -> None:
     assert candidate_archs(job_of(table), HOST, policy) == ("386",)
 
 
+@pytest.mark.parametrize(
+    ("uri", "remedy"),
+    [
+        ("file:///srv/images/a.sif", '[policy] image_prefixes = ["file:///srv/images/"]'),
+        ("file:///a.sif", '[policy] image_prefixes = ["file:///a.sif"]'),
+        ("s3://lab/a/b.sif?x=1", '[policy] image_prefixes = ["s3://lab/a/"]'),
+        ("docker://alpine:3", '[policy] image_prefixes = ["docker://alpine:3"]'),
+        ("docker://host:5000/lab/tools:1", '[policy] image_prefixes = ["docker://host:5000/lab/"]'),
+        ("file:///srv/../etc/a.sif", "no prefix covers it as it is"),
+        ('file:///srv/"/a.sif', "no prefix covers it as it is"),
+    ],
+)
+def test_a_refused_image_names_the_line_that_would_allow_it(uri: str, remedy: str) -> None:
+    policy = MatchPolicy(image_prefixes=("file:///var/images",), images_dir="/var/images")
+    (refusal,) = verdict_of(job_of({"amd64": uri}), images={}, policy=policy).refusals
+    assert refusal.reason is Reason.IMAGE_SOURCE
+    assert refusal.remedy.endswith(remedy)
+    assert refusal.remedy.startswith("copy it into /var/images/, or ") is ("= [" in remedy and "file:" in remedy)
+    if "= [" in remedy:
+        allowed = msgspec.structs.replace(policy, image_prefixes=(remedy.split('"')[1],))
+        assert candidate_archs(job_of({"amd64": uri}), HOST, allowed) == ("amd64",)
+
+
 def test_emulation_needs_the_operator_and_the_kernel() -> None:
     arm_only = job_of({"arm64": URI})
     refused = verdict_of(arm_only, images={})
@@ -265,7 +288,7 @@ def test_what_a_job_has_rights_of_its_own_on_is_refused_with_the_key_that_allows
     job = job_of(uris[0], inputs=[{"uri": uris[1], "path": "in"}], outputs=[{"uri": uris[2], "path": "out"}])
     for policy, keys in ((ALLOW, {"image", "input", "output"}), (ALLOW.with_rights_on(uris), {"brought"})):
         remedies = [refusal.remedy for refusal in verdict_of(job, policy=policy).refusals]
-        assert {remedy.split()[-1].removesuffix("_prefixes") for remedy in remedies} == keys
+        assert {remedy.partition("[policy] ")[2].partition("_prefixes = ")[0] for remedy in remedies} == keys
 
 
 # --- Python environments in place of images -------------------------------------------------------------------------

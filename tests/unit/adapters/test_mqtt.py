@@ -185,5 +185,7 @@ def test_files_that_the_agent_could_not_read_are_warned_of(tmp_path: Path) -> No
     file = tmp_path / "config.toml"
     gone = tmp_path / "gone"
     file.write_text(f'[agent]\nstate_dir = "{tmp_path}"\n[mqtt]\nurl = "mqtts://b"\npassword_file = "{gone}"\n')
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.sif").touch()
     found = list(warnings(load_config(file, {}, {}).config))
     assert found == [f'mqtt.password_file: the file "{gone}" cannot be read by this user']

@@ -164,6 +164,7 @@ def test_config_check_says_ok_and_warns_of_what_will_not_work(tmp_path: Path) ->
     blocked.write_text("")
     file.write_text(
         f'[agent]\nstate_dir = "{blocked}/state"\n[runtime]\npath = "{tmp_path}/gone"\n'
+        f'[policy]\nimage_prefixes = ["s3://lab/"]\n'
         f'[policy.secrets]\nA = {{file = "{tmp_path}/gone"}}\nB = {{env = "NOT_SET_HERE"}}\n'
         f'[[queues]]\nname = "q"\nurl = "{tmp_path}"\n'
     )
@@ -202,7 +203,7 @@ def test_config_check_says_what_experiments_of_studioml_clients_will_lack(tmp_pa
     queue = '[[queues]]\nname = "exp"\nurl = "pubsub://lab-1/exp_sub?plain"\nresults = "s3://lab/results"\n'
     file.write_text(queue)
     lines = _run("--config", str(file), "--state-dir", str(tmp_path), "config", "check").stderr.decode().splitlines()
-    assert [line.split(":")[2].split()[0] for line in lines] == ["policy.brought_prefixes"]
+    assert [line.split(":")[2].split()[0] for line in lines] == ["policy.brought_prefixes", "policy.image_prefixes"]
     file.write_text(f'{queue}[policy]\nbrought_prefixes = ["s3+http://minio/"]\n')
     assert _run("--config", str(file), "--state-dir", str(tmp_path), "config", "check").stderr == b""
 
@@ -217,7 +218,11 @@ def test_config_check_says_what_the_policy_refuses_whatever_comes(tmp_path: Path
     said = _run(*where, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}).stderr.decode()
     assert "policy.require_signed is true and policy.signers is empty: every native job becomes a dead letter" in said
     assert "policy.image_prefixes is empty: an agent here refuses every job for its image" in said
+    assert f'put images into "{tmp_path}/images"' in said
+    assert '[policy] image_prefixes = ["file:///srv/images/"]' in said
     assert f'policy.secrets.KEY: the credential "{tmp_path}/gone" cannot be read by this user' in said
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.sif").touch()
     file.write_text(f'[policy.signers]\nalice = {{file = "{tmp_path}/alice.pub"}}\n')
     said = _run(*where).stderr.decode()
     assert f'policy.signers.alice: the file "{tmp_path}/alice.pub" cannot be read by this user' in said
@@ -226,7 +231,7 @@ def test_config_check_says_what_the_policy_refuses_whatever_comes(tmp_path: Path
 
 def test_config_check_says_where_keys_of_images_are_missing(tmp_path: Path) -> None:
     file, keys = tmp_path / "config.toml", tmp_path / "keys"
-    file.write_text(f'[images]\nsignatures = "require"\nkeys_dir = "{keys}"\n')
+    file.write_text(f'[images]\nsignatures = "require"\nkeys_dir = "{keys}"\n[policy]\nimage_prefixes = ["s3://a/"]\n')
     where = ("--config", str(file), "--state-dir", str(tmp_path), "config", "check")
     assert f'images.keys_dir: the directory "{keys}" cannot be read by this user' in _run(*where).stderr.decode()
     keys.mkdir()

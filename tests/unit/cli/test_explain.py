@@ -34,7 +34,10 @@ def explain(tmp_path: Path) -> Explain:
     """A function that explains a job with these requirements (TOML) on a host of which this one has one CPU to give."""
     image = write_sif(tmp_path / "image.sif", Part(arch="arm64"))
     config, job = tmp_path / "config.toml", tmp_path / "job.toml"
-    config.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n[resources]\ncpus = 1\nmemory = "1MiB"\n')
+    config.write_text(
+        f'[agent]\nstate_dir = "{tmp_path}/state"\n[resources]\ncpus = 1\nmemory = "1MiB"\n'
+        f'[policy]\nimage_prefixes = ["{tmp_path.as_uri()}/"]\n'
+    )
 
     def explained(requires: str, *arguments: str | Path) -> Result:
         job.write_text(
