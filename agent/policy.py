@@ -35,6 +35,7 @@ _WHY = {
     "pids": Outcome.FAILED,
     "cancelled": Outcome.CANCELLED,
     "lease-lost": Outcome.SUPERSEDED,
+    "disk-low": Outcome.DEFERRED,
 }
 
 
@@ -42,11 +43,12 @@ _WHY_TEXT = {
     "pids": "had more processes and threads than [limits] pids of its host allows",
     "cancelled": "cancelled",
     "lease-lost": "another attempt took over",
+    "disk-low": "the disk of its host was nearly full, and it grew the fastest of the jobs there",
 }
 
 
-# Ends that somebody wished for; all others of _WHY are limits, which hold for a payload that runs.
-_WISHES = ("cancelled", "lease-lost")
+# Ends that say nothing of the job; all others of _WHY are limits, which hold for a payload that runs.
+_WISHES = ("cancelled", "lease-lost", "disk-low")
 
 
 def ending_of(exit: Exit, job: Job) -> Ending:

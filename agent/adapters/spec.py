@@ -12,10 +12,14 @@ from agent.supervisor import protocol
 
 
 class JobLimits(NamedTuple):
-    """What the operator lets every job have. pids counts processes and threads."""
+    """What the operator lets every job have. pids counts processes and threads.
+
+    disk_floor: bytes that all jobs together must leave free on the disk of the state directory; None = none.
+    """
 
     pids: int = 4096
     open_files: int = 65536
+    disk_floor: int | None = None
 
 
 def job_spec(
@@ -57,5 +61,6 @@ def job_spec(
             "disk_paths": [str(run.home), str(run.directory / "tmp")],
             "groups": {controller: str(first / run.attempt_id) for controller, first in place.first.items()},
             "exact": place.exact,
+            "disk_floor_bytes": limits.disk_floor,
         },
     }

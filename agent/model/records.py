@@ -34,7 +34,7 @@ class Outcome(str, Enum):
     EXPIRED = "expired"  # older than the job's `expires`; it never ran
     STOPPED = "stopped"  # the host was told to stop; given back
     SETUP_FAILED = "setup-failed"  # it never started: image, runtime or host; given back
-    DEFERRED = "deferred"  # a store that it needs does not answer; given back
+    DEFERRED = "deferred"  # a store that it needs does not answer, or its host's disk is nearly full; given back
     LOST = "lost"  # nobody knows how it ended (reboot, killed waiter); given back
     SUPERSEDED = "superseded"  # another attempt took over or committed first
 

@@ -23,20 +23,33 @@ PAUSES_S = (0.1, 1.0)
 
 
 class DiskUse:
-    """Measures `paths` for a limit in bytes. `pids` returns the processes whose removed files count."""
+    """Measures `paths` for a limit in bytes. `pids` returns the processes whose removed files count.
 
-    def __init__(self, paths: Iterable[str], limit: int, pids: Callable[[], Iterable[int]]) -> None:
+    `room` returns the bytes that all jobs together may still take. `looks` counts those that were complete, and `grown`
+    are the bytes between the last two of them.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        limit: int,
+        pids: Callable[[], Iterable[int]],
+        room: Callable[[], int] | None = None,
+    ) -> None:
         self._paths = tuple(paths)
         self._limit = limit
         self._pids = pids
+        self._room = room
         self._last = 0
+        self.looks = 0
+        self.grown = 0
         self.pause_s = PAUSES_S[1]
         self._begin()
 
     def over(self, portion: int = PORTION) -> bool:
         """Look on, at up to `portion` files; True once those of this round are over the limit.
 
-        Afterwards `pause_s` says when to look again: soon, while the rest of the limit may be gone soon.
+        Afterwards `pause_s` says when to look again: soon, while the rest of limit or room may be gone soon.
         """
         for size in itertools.islice(self._walk, portion):
             self._counted += size
@@ -58,7 +71,11 @@ class DiskUse:
 
     def _complete(self) -> None:
         grown, rest = self._counted - self._last, self._limit - self._counted
+        if self._room is not None:
+            rest = min(rest, self._room())
         self.pause_s = PAUSES_S[0] if grown * 5 > rest else PAUSES_S[1]
+        self.grown = grown if self.looks > 0 else 0
+        self.looks += 1
         self._last = self._counted
         self._begin()
 

@@ -14,13 +14,14 @@ _LEAST_QUOTA_US = 1_000  # the kernel takes no less
 class Limits(
     namedtuple(
         "Limits",
-        "cpus memory_bytes pids disk_bytes disk_paths groups exact",
-        defaults=(None, None, None, None, (), {}, False),
+        "cpus memory_bytes pids disk_bytes disk_paths groups exact disk_floor_bytes",
+        defaults=(None, None, None, None, (), {}, False, None),
     )
 ):
     """The limits of one job; None is no limit.
 
-    `cpus` in cores, `pids` counts threads too. `disk_bytes` is what may lie below all `disk_paths` together.
+    `cpus` in cores, `pids` counts threads too. `disk_bytes` is what may lie below all `disk_paths` together, and
+    `disk_floor_bytes` what must stay free on their disk, whichever jobs fill it.
     `groups` are directories by controller ("memory", "cpu", "pids") of cgroup version 1; without them the job's
     cgroup has all. `exact`: a limit on memory, CPU time or pids that cannot be set is an error.
     """
@@ -33,6 +34,7 @@ class Limits(
     disk_paths: tuple[str, ...]
     groups: dict[str, str]
     exact: bool
+    disk_floor_bytes: int | None
 
 
 def impose(cgroup: str | None, limits: Limits) -> frozenset[str]:

@@ -110,6 +110,7 @@ def _limits(raw: object) -> Limits:
         disk_paths=read.paths("limits.disk_paths"),
         groups=read.directories("limits.groups"),
         exact=read.flag("limits.exact"),
+        disk_floor_bytes=_whole(read.optional_number("limits.disk_floor_bytes")),
     )
 
 

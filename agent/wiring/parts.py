@@ -115,7 +115,9 @@ class Parts:
     @cached_property
     def runtime(self) -> ApptainerRuntime:
         """The container runtime."""
-        limits = JobLimits(self.config.limits.pids, self.config.limits.open_files)
+        # Half of the reserve: above it jobs are not taken, below it they are ended, and the agent has the rest.
+        floor = self.config.resources.disk_reserve // 2
+        limits = JobLimits(self.config.limits.pids, self.config.limits.open_files, floor)
         return ApptainerRuntime(self.config.state_dir, lambda: runtime_path(self.config), limits=limits)
 
     @cached_property

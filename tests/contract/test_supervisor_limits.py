@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from agent.adapters.cgroup import job_place
-from agent.supervisor.client import HolderRefused
+from agent.supervisor.client import HolderRefused, Running
 
 from tests.supervision import LONG, Supervision
 from tests.waiting import wait_until
@@ -123,6 +124,36 @@ def test_a_job_within_its_disk_is_left_alone(supervision: Supervision) -> None:
     supervision.shell("a", script, **disk(supervision, "a", 8 * MIB))
     result = supervision.ended("a")
     assert (result.exit_code, result.why) == (0, "exited")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Supervision]:
+    """A supervision on a disk of 96 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(place)], check=True, timeout=10)
+    supervision = Supervision(place)
+    yield supervision
+    supervision.close()
+    subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=10)
+
+
+def test_jobs_that_together_fill_the_disk_are_ended_before_it_is_full(small_disk: Supervision) -> None:
+    """Each may have all of it. The one that does not grow goes on."""
+    limits = {name: disk(small_disk, name, 96 * MIB) for name in ("calm", "slow", "fast")}
+    for spec in limits.values():
+        spec["limits"]["disk_floor_bytes"] = 32 * MIB
+    small_disk.shell("calm", f"head -c 1000000 /dev/zero >file; exec sleep {LONG}", **limits["calm"])
+    grow = "n=0; while :; do n=$((n+1)); head -c {size} /dev/zero >$n; sleep 0.1; done"
+    small_disk.shell("slow", grow.format(size=100_000), **limits["slow"])
+    small_disk.shell("fast", grow.format(size=1_000_000), **limits["fast"])
+    assert small_disk.ended("fast").why == "disk-low"
+    assert small_disk.ended("slow").why == "disk-low"
+    found = os.statvfs(small_disk.state)
+    assert found.f_bavail * found.f_frsize > 16 * MIB
+    assert isinstance(small_disk.client.wait("calm", 0), Running)
 
 
 def test_exact_limits_that_cannot_be_set_start_nothing(supervision: Supervision) -> None:

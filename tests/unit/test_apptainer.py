@@ -193,7 +193,7 @@ def test_no_value_of_a_variable_is_on_the_command_line() -> None:
 def test_the_holder_understands_what_it_is_told() -> None:
     place = Place(Path("/sys/fs/cgroup/edge"), exact=True)
     run = run_in(log_limit=1000, disk=4096)
-    parsed: Spec = parse_spec(spec("/usr/bin/apptainer", run, place, JobLimits(pids=100, open_files=50)))
+    parsed: Spec = parse_spec(spec("/usr/bin/apptainer", run, place, JobLimits(100, 50, disk_floor=1000)))
     assert parsed.argv == GOLDEN
     assert (parsed.attempt, parsed.directory, parsed.cwd) == ("job.1", "/state/attempts/job.1", "/state/attempts/job.1")
     assert (parsed.timeout_s, parsed.grace_s, parsed.log_limit_bytes) == (3600.0, 10.0, 1000)
@@ -208,6 +208,7 @@ def test_the_holder_understands_what_it_is_told() -> None:
         disk_bytes=4096,
         disk_paths=("/state/attempts/job.1/work", "/state/attempts/job.1/tmp"),
         exact=True,
+        disk_floor_bytes=1000,
     )
     assert parsed.memory_bytes == 512 * 1024**2 + RUNTIME_MEMORY
     assert parsed.marker

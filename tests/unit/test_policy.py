@@ -133,6 +133,16 @@ def exit_of(why: str = "exited", code: int | None = 0, *, signal: int | None = N
         ),
         (exit_of("cancelled", 143), Outcome.CANCELLED, "cancelled"),
         (exit_of("lease-lost", 143), Outcome.SUPERSEDED, "another attempt took over"),
+        (
+            exit_of("disk-low"),
+            Outcome.DEFERRED,
+            "the disk of its host was nearly full, and it grew the fastest of the jobs there",
+        ),
+        (
+            exit_of("disk-low", None, started=False),
+            Outcome.DEFERRED,
+            "the disk of its host was nearly full, and it grew the fastest of the jobs there",
+        ),
         (exit_of("stopped", 143), Outcome.STOPPED, "stopped by its host"),
         (exit_of("holder-ended", 143), Outcome.STOPPED, "stopped by its host (holder-ended)"),
         (exit_of("cancelled", None, started=False), Outcome.CANCELLED, "cancelled"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,22 @@ def test_who_writes_fast_is_looked_at_soon(tmp_path: Path, limit: int, pause: fl
     found = use(tmp_path, limit)
     assert not found.over()
     assert found.pause_s == pause
+
+
+def test_the_next_look_comes_soon_when_the_room_of_all_jobs_may_be_gone_soon(tmp_path: Path) -> None:
+    for room, pause in ((10 * KIB, PAUSES_S[0]), (100_000 * KIB, PAUSES_S[1])):
+        looking = DiskUse([str(tmp_path)], 1 << 40, lambda: (), partial(int, room))
+        looking.over()
+        fill(tmp_path / str(room), 256 * KIB)
+        looking.over()
+        assert looking.pause_s == pause
+
+
+def test_what_lay_there_at_first_has_not_grown(tmp_path: Path) -> None:
+    fill(tmp_path / "input", 256 * KIB)
+    looking = use(tmp_path, 1 << 40)
+    looking.over()
+    assert (looking.looks, looking.grown) == (1, 0)
+    fill(tmp_path / "output", 64 * KIB)
+    looking.over()
+    assert (looking.looks, looking.grown) == (2, 64 * KIB)

@@ -30,6 +30,7 @@ GOOD: dict[str, Any] = {
         "disk_paths": ["/state/a"],
         "groups": {"memory": "/sys/fs/cgroup/memory/x"},
         "exact": True,
+        "disk_floor_bytes": 11,
     },
     "of a later version": 1,
 }
