@@ -1,7 +1,7 @@
 """What must stay free on a disk that several jobs fill together: who is ended when less is left.
 
 Each is within its own limit, so none is at fault alone. The one that grows fastest is ended, and whoever would soon use
-up what is left after it. A waiter knows only how its own job grows; it notes that where those of the others look: in the
+up what is left after it. A waiter knows only how its own job grows; it notes that where the others look: in the
 times of an empty file beside each job, since these can be set on a full disk, too.
 """
 
