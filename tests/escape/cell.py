@@ -6,16 +6,20 @@ agent: its environment and its state directory hold the token that no payload ma
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from agent.adapters.apptainer import ApptainerRuntime
+from agent.adapters.spec import JobLimits
 from agent.ports import ContainerRun, Exit
 
 from tests.e2e.plain_user import PROJECT, USER, as_plain_user
@@ -42,6 +46,8 @@ class Cell:
         self.image = image
         self.token = token
         self.plain = plain and os.geteuid() == 0
+        self.pids = JobLimits().pids
+        self.has_terminal = False
         self.directory = self.state / "attempts" / ATTEMPT
         self.work = self.directory / "work"
         others = self.state / "attempts" / OTHER
@@ -64,7 +70,14 @@ class Cell:
 
     def run(self, script: str, **changes: Any) -> Ended:
         """Run the script to its end; nothing of it may be left then."""
-        asked = {"script": script, "changes": changes, "state": str(self.state), "image": str(self.image)}
+        asked = {
+            "script": script,
+            "changes": changes,
+            "state": str(self.state),
+            "image": str(self.image),
+            "pids": self.pids,
+            "terminal": self.has_terminal,
+        }
         argv = [sys.executable, "-m", MODULE]
         done = subprocess.run(
             as_plain_user(*argv) if self.plain else argv,
@@ -107,9 +120,20 @@ def container_run(asked: dict[str, Any]) -> ContainerRun:
     return ContainerRun(**{**plain, **changes})
 
 
+def take_terminal() -> int:
+    """Give this process a terminal, which its children inherit, and return it: what is typed there can be read."""
+    _, terminal = os.openpty()
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    os.dup2(terminal, 0)
+    return terminal
+
+
 def main() -> None:
     asked = json.loads(sys.stdin.read())
-    runtime = ApptainerRuntime(Path(asked["state"]), lambda: shutil.which("apptainer"))
+    typed = take_terminal() if asked["terminal"] else None
+    limits = JobLimits(pids=asked["pids"])
+    runtime = ApptainerRuntime(Path(asked["state"]), lambda: shutil.which("apptainer"), limits=limits)
     run = container_run(asked)
     try:
         runtime.start(run)
@@ -118,6 +142,8 @@ def main() -> None:
     finally:
         runtime.remove(ATTEMPT)
         runtime.end()
+    if typed is not None and select.select([typed], [], [], 0)[0]:
+        log += "ESCAPED: typed into the terminal\n"
     print(json.dumps({"exit": msgspec.to_builtins(ended), "log": log}))
 
 

@@ -13,34 +13,37 @@ import pytest
 from agent.wire import read_job_file
 
 from tests.e2e.site import Site, to_toml
+from tests.escape.conftest import give_away
 from tests.waiting import wait_until
 
 SECRET = "of the host alone"
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Path:
-    """A folder of the host that no job may read or change, with one file."""
-    folder = tmp_path / "victim"
+def victim(place: Path) -> Path:
+    """A folder of the host that no job may read or change, with one file; the agent's user may do both."""
+    folder = place / "victim"
     folder.mkdir()
     (folder / "shadow").write_text(SECRET)
+    give_away(folder)
     return folder
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(place: Path) -> Path:
     """A folder that jobs may read and publish to."""
-    folder = tmp_path / "data"
+    folder = place / "data"
     folder.mkdir()
     (folder / "in").write_text("for all\n")
+    give_away(folder)
     return folder
 
 
 @pytest.fixture
-def guarded(new_site: Callable[..., Site], data: Path) -> Site:
+def guarded(users_site: Callable[..., Site], data: Path) -> Site:
     """A site whose jobs may use the data folder and nothing else."""
     allowed = f'["{data.as_uri()}"]'
-    return new_site(more=f"[policy]\ninput_prefixes = {allowed}\noutput_prefixes = {allowed}\n")
+    return users_site(more=f"[policy]\ninput_prefixes = {allowed}\noutput_prefixes = {allowed}\n")
 
 
 def untouched(victim: Path) -> bool:
@@ -201,43 +204,46 @@ ln -s {victim}/shadow link
 ln -s {victim} folder
 ln -s ../../../victim/shadow relative
 ln -s / tree-root; mkdir tree; ln -s {victim}/shadow tree/link; ln -s {victim} tree/folder; echo own > tree/own
-mkfifo fifo tree/fifo
+mkfifo fifo tree/fifo; ln tree/own tree/same
+perl -e 'for my $name ("socket", "tree/socket") {{ socket(my $s, 1, 1, 0); bind($s, pack("S a*", 1, $name)) or die }}'
 name=$(printf 'a\\nb'); mkdir "$name"; echo own > "$name/own"; mkdir odd; echo own > "odd/$name"; echo own > odd/-rf
 mkdir closed; echo own > closed/own; chmod 0 closed
 cp /bin/id tree/setuid; chmod 6755 tree/setuid
 """
-LEFT = ("link", "folder/shadow", "relative", "tree-root/etc/passwd", "tree", "fifo", "odd", "closed")
+LEFT = ("link", "folder/shadow", "relative", "tree-root/etc/passwd", "tree", "fifo", "socket", "odd", "closed")
 
 
 def test_outputs_lead_nowhere_out_of_the_jobs_directory(
-    new_site: Callable[..., Site], tools: Path, tmp_path: Path, victim: Path
+    users_site: Callable[..., Site], place: Path, victim: Path
 ) -> None:
-    site = new_site()
+    site = users_site()
     script = LEAVE.format(victim=victim)
-    sid = site.submit(script, image=tools.as_uri(), outputs=[{"path": path} for path in LEFT])
+    sid = site.submit(script, outputs=[{"path": path} for path in LEFT])
     site.until_empty()
     view = site.view(sid)
     assert view["state"] == "succeeded", site.log_of(sid)
     assert {"outputs/tree", "outputs/odd"} <= {each["name"] for each in view["artifacts"]}
-    assert not {f"outputs/{path}" for path in ("link", "folder/shadow", "relative", "tree-root/etc/passwd", "fifo")} & {
-        each["name"] for each in view["artifacts"]
-    }
+    assert not {
+        f"outputs/{path}" for path in ("link", "folder/shadow", "relative", "tree-root/etc/passwd", "fifo", "socket")
+    } & {each["name"] for each in view["artifacts"]}
     assert SECRET.encode() not in stored(site)
     tree = next(each for each in view["artifacts"] if each["name"] == "outputs/tree")
     with tarfile.open(site.queue / "results" / tree["key"]) as archive:
-        assert {each.name.rstrip("/") for each in archive} == {"link", "folder", "own", "setuid"}
+        assert {each.name.rstrip("/") for each in archive} == {"link", "folder", "own", "same", "setuid"}
     wait_until(lambda: list((site.state / "attempts").iterdir()) == [], 15, "the attempt's directory is removed")
     assert untouched(victim)
-    site.call("results", sid, "--to", str(tmp_path / "here"))
-    assert (tmp_path / "here/odd/a\nb").read_text() == "own\n"
-    assert not (tmp_path / "here/tree/setuid").stat().st_mode & 0o6000
+    here = site.folder / "here"
+    site.call("results", sid, "--to", str(here))
+    assert (here / "odd/a\nb").read_text() == "own\n"
+    assert (here / "tree/same").read_text() == "own\n"
+    assert not (here / "tree/setuid").stat().st_mode & 0o6000
     assert untouched(victim)
 
 
 def test_a_checkpoint_of_links_is_not_followed_when_it_is_restored_and_read(
-    new_site: Callable[..., Site], victim: Path, tools: Path
+    users_site: Callable[..., Site], victim: Path
 ) -> None:
-    site = new_site()
+    site = users_site()
     script = f"""
         if [ -e ck/own ]; then
             cat ck/link ck/folder/shadow > out 2>&1; echo evil > ck/folder/new; echo evil > ck/link
@@ -246,9 +252,7 @@ def test_a_checkpoint_of_links_is_not_followed_when_it_is_restored_and_read(
         mkdir ck; ln -s {victim}/shadow ck/link; ln -s {victim} ck/folder; echo own > ck/own; sleep 4; exit 1
     """
     outputs = [{"path": "out"}, {"path": "ck/link"}, {"path": "ck/folder/shadow"}, {"path": "ck/folder"}]
-    sid = site.submit(
-        script, image=tools.as_uri(), checkpoint={"path": "ck", "every": "1s"}, retries=1, outputs=outputs
-    )
+    sid = site.submit(script, checkpoint={"path": "ck", "every": "1s"}, retries=1, outputs=outputs)
     site.until_empty()
     assert site.state_of(sid) == "succeeded"
     assert [each["outcome"] for each in site.attempts(sid)] == ["failed", "succeeded"]

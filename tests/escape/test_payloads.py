@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,26 @@ perl -e '
     }
 '
 """
+# Processes of the host by their numbers there; one that has such a number in here is the container's own.
+TRACE = """
+perl -e '
+    chomp(my $machine = `uname -m`);
+    my %numbers = (
+        x86_64 => {ptrace => 101, process_vm_readv => 310, process_vm_writev => 311, kcmp => 312},
+        aarch64 => {ptrace => 117, process_vm_readv => 270, process_vm_writev => 271, kcmp => 272},
+    );
+    my ($here, $place) = ($numbers{$machine} // exit, pack("JJ", 4096, 8));
+    for my $pid (grep { not -e "/proc/$_" } split / /, $ENV{OTHERS}) {
+        my %answers = (kill => kill(0, $pid) - 1, open => (open(my $memory, "<", "/proc/$pid/mem") ? 0 : -1));
+        $answers{ptrace} = syscall($here->{ptrace}, 16, $pid + 0, 0, 0);
+        $answers{$_} = syscall($here->{$_}, $pid + 0, $place, 1, $place, 1, 0) for grep { /vm/ } keys %$here;
+        $answers{kcmp} = syscall($here->{kcmp}, $$, $pid + 0, 0, 0, 0);
+        $answers{pidfd_open} = syscall(434, $pid + 0, 0);
+        $answers{$_} == -1 or print "ESCAPED: $_ $pid\n" for sort keys %answers;
+    }
+'
+[ -n "$OTHERS" ] || echo ESCAPED: no others
+"""
 PAYLOADS = {
     "write the kernel's settings": """
         find /proc '(' -path '/proc/[0-9]*' -o -path /proc/self -o -path /proc/thread-self -o -path /proc/pressure ')' \
@@ -79,7 +100,30 @@ PAYLOADS = {
         done
         find /dev -type b 2>/dev/null | marked
         try mknod /tmp/disk b {disk}; try mknod disk b {disk}; try mknod mem c 1 1; try cat disk; try cat mem
+        for gpu in "195 0" "195 1" "195 255" "226 0" "226 128" "508 0" "511 0"; do
+            try mknod gpu c $gpu; try cat gpu
+        done
+        ls -d /dev/nvidia* /dev/dri /dev/kfd /dev/nvhost* /dev/nvmap /dev/dxg 2>/dev/null | marked
     """,
+    "trace, read and write processes that are not its own": TRACE,
+    "the init process of the container has more rights": """
+        grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/1/status | grep -v '0000000000000000$' | marked
+        grep -q '^NoNewPrivs:.1' /proc/1/status || echo ESCAPED: new privileges
+        grep -q '^Seccomp:.2' /proc/1/status || echo ESCAPED: no filter
+        for kind in mnt pid net ipc uts user; do
+            [ "$(readlink /proc/1/ns/$kind)" = "$(readlink /proc/self/ns/$kind)" ] || echo ESCAPED: $kind
+        done
+    """,
+    "type into a terminal": """
+        for terminal in /dev/tty /dev/console /dev/tty0 /dev/tty1 /dev/pts/0 /dev/pts/1; do
+            try sh -c ": <$terminal"
+        done
+        perl -e 'for my $fd (0 .. 20) {{
+            open(my $file, "<&=", $fd) or next;
+            my $typed = "x";
+            print "ESCAPED: TIOCSTI\n" if ioctl($file, 0x5412, $typed);
+        }}'
+    """.replace("{{", "{").replace("}}", "}"),
     "capabilities": """
         grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | grep -v '0000000000000000$' | marked
         grep -q '^NoNewPrivs:.1' /proc/self/status || echo ESCAPED: new privileges
@@ -136,13 +180,26 @@ def _filled(script: str, cell: Cell) -> str:
     return script.format(**_parts(cell)) if "{disk}" in script or "{token}" in script else script
 
 
+@pytest.fixture
+def neighbour(cell: Cell) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the payload's user, as those of agent and other jobs are."""
+    process = subprocess.Popen(["sleep", "600"], user=cell.uid if os.geteuid() == 0 else None)
+    yield process
+    process.kill()
+    process.wait()
+
+
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_payload_cannot(cell: Cell, name: str) -> None:
+def test_payload_cannot(cell: Cell, neighbour: subprocess.Popen[bytes], name: str) -> None:
     secrets = cell.directory / "secrets"
     secrets.mkdir()
     (secrets / "KEY").write_text("the job's own")
     os.chown(secrets, cell.uid, cell.uid)
-    ended = cell.run(PRELUDE + _filled(PAYLOADS[name], cell) + TRIED, secrets=str(secrets))
+    cell.has_terminal = True
+    others = " ".join(map(str, (os.getpid(), os.getppid(), neighbour.pid)))
+    script = PRELUDE + _filled(PAYLOADS[name], cell) + TRIED
+    ended = cell.run(script, secrets=str(secrets), env={"OTHERS": others})
+    assert neighbour.poll() is None
     assert ended.log == "tried\n"
     assert (ended.exit.exit_code, ended.exit.started) == (0, True)
     assert (secrets / "KEY").read_text() == "the job's own"
@@ -273,7 +330,7 @@ def test_no_word_of_the_command_is_an_option_of_the_runtime(cell: Cell, word: st
 
 
 def test_an_endless_log_is_cut_and_the_job_ended_in_time(cell: Cell) -> None:
-    ended = cell.run("while :; do echo 0123456789; done", timeout=1.0, log_limit=10_000)
+    ended = cell.run("while :; do echo 0123456789; done", timeout=4.0, log_limit=10_000)
     assert ended.exit.why == "timeout"
     assert len(ended.log) < 10_200
     assert "truncated after 10000 bytes" in ended.log
@@ -284,3 +341,22 @@ def test_many_daemons_with_sessions_of_their_own_end_with_the_job(cell: Cell) ->
     script = f'for n in $(seq 40); do setsid sh -c "{daemon}" & done; echo made'
     ended = cell.run(script, memory=1024**3)
     assert (ended.exit.exit_code, ended.log) == (0, "made\n")
+
+
+def test_a_fork_bomb_ends_with_its_job_and_nobody_else(cell: Cell, neighbour: subprocess.Popen[bytes]) -> None:
+    """Held by the kernel it goes on until the timeout; else the waiter ends it."""
+    cell.pids = 100
+    bomb = "perl -e 'while (1) { my $child = fork; exec q(sleep), 600 if defined $child and not $child }'"
+    ended = cell.run(f"{bomb} & {bomb}", memory=1024**3, timeout=5.0)
+    assert ended.exit.why in ("pids", "timeout")
+    assert ended.exit.started
+    assert neighbour.poll() is None
+
+
+def test_an_endless_file_and_a_sparse_one_stop_at_the_limit_of_disk(cell: Cell) -> None:
+    limit = 8 * 1024**2
+    script = "truncate -s 1T sparse && echo ESCAPED: sparse\ncp /dev/zero endless; cp /dev/zero /tmp/endless; :"
+    ended = cell.run(PRELUDE + script, disk=limit)
+    assert "ESCAPED" not in ended.log
+    assert ended.exit.why == "disk"
+    assert max(path.stat().st_size for path in cell.work.iterdir()) <= limit

@@ -30,6 +30,7 @@ _CHUNK = 1024**2
 _CLONE = 0x40049409  # FICLONE: the copy shares the blocks of the file until one of them is written
 _NO_IMAGE = "not a SIF file (images are made by `apptainer build NAME.sif ...`)"
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 
 
 class FileImages:
@@ -140,6 +141,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             raise ArtifactMissing(f"{path}: there is no such image") from None
         if error.errno == errno.EISDIR:
             raise _no_file(path) from None
+        if error.errno in _NOT_ALLOWED:  # an answer, not an outage: it would be asked for ever
+            raise InvalidInput(f"{path} may not be read by the agent's user", hint="change its owner or mode") from None
         raise unavailable(error, path) from error
 
 
