@@ -7,6 +7,8 @@ inherits its orphans.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from collections import namedtuple
 
@@ -86,6 +88,28 @@ def usage(target: Target) -> tuple[int, int]:
     """Resident bytes and threads of all processes of the job; shared pages count once for each process."""
     found = _living(target)
     return sum(stat.rss_bytes for stat in found), sum(stat.threads for stat in found)
+
+
+def in_memory(target: Target) -> int:
+    """Bytes of the files that the job keeps in memory: in the /dev and /dev/shm of its container, not in the host's."""
+    sizes: dict[int, int] = {}
+    foreign = _devices("")
+    for pid in pids(target):
+        for device, path in _devices(f"/proc/{pid}/root").items():
+            if device not in foreign and device not in sizes:
+                with contextlib.suppress(OSError):
+                    found = os.statvfs(path)
+                    sizes[device] = (found.f_blocks - found.f_bfree) * found.f_frsize
+    return sum(sizes.values())
+
+
+def _devices(root: str) -> dict[int, str]:
+    found = {}
+    for name in ("dev", "dev/shm"):
+        path = f"{root}/{name}"
+        with contextlib.suppress(OSError):
+            found[os.stat(path).st_dev] = path
+    return found
 
 
 def pids(target: Target) -> list[int]:

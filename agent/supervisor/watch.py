@@ -80,7 +80,8 @@ class Watch:
         resident, threads = sweep.usage(self._target)
         self.most_resident = max(self.most_resident, resident)
         most = self._spec.memory_bytes
-        if not self._kernel_memory and most is not None and resident > most:
+        # What is mapped of files in memory counts as resident, too, so the two are not added up.
+        if not self._kernel_memory and most is not None and max(resident, sweep.in_memory(self._target)) > most:
             return MEMORY
         return PIDS if self._pids is not None and threads > self._pids else None
 

@@ -360,3 +360,10 @@ def test_an_endless_file_and_a_sparse_one_stop_at_the_limit_of_disk(cell: Cell) 
     assert "ESCAPED" not in ended.log
     assert ended.exit.why == "disk"
     assert max(path.stat().st_size for path in cell.work.iterdir()) <= limit
+
+
+def test_files_in_memory_count_as_memory(cell: Cell) -> None:
+    """The kernel counts them where it holds the limit; elsewhere the waiter does."""
+    script = "head -c 400000000 /dev/zero > /dev/shm/file; echo made; exec sleep 60"
+    ended = cell.run(script, memory=64 * 1024**2)
+    assert ended.exit.why == "memory"
