@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from agent.supervisor import sweep
+import os
+
+from agent.supervisor import processes, sweep
 from agent.supervisor.processes import Identity, Stat
 
 CONTAINER = Identity(100, 5000)
@@ -54,3 +56,7 @@ def test_leader_that_ended_before_its_threads_still_lives() -> None:
 def test_later_process_with_the_number_of_the_container_is_a_stranger() -> None:
     reused = [process(100, 1, 100, starttime=9999), process(101, 100, 100)]
     assert pids(reused, sweep.Target(CONTAINER)) == []
+
+
+def test_files_in_the_hosts_own_memory_are_nobodys() -> None:
+    assert sweep.in_memory(sweep.Target(processes.identify(os.getpid()))) == 0
