@@ -1,23 +1,28 @@
-"""From a delivery to a claimed attempt: decode, match, reserve, claim. Whatever is not claimed is answered here."""
+"""From a delivery to a claimed attempt: decode, match, reserve, claim. Whatever is not claimed is answered here.
+
+A job that would start if less were going on here may be held instead, see agent.holding: then it comes back prefetched.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
 
-from agent.attempt import Attempt
+from agent.attempt import Attempt, Event, State
 from agent.board import Refused
 from agent.committing import publish
 from agent.context import Context, Queue
 from agent.errors import Dropped, HostFault, JobError, JobFault, Unavailable
-from agent.matching import candidate_archs, chosen_units, match, need
+from agent.matching import Images, candidate_archs, chosen_units, match, need
 from agent.model.cargo import Cargo, Decoded
 from agent.model.job import Image, Job
 from agent.model.records import Burial, Commit, HostRefusal, Outcome
 from agent.model.share import Share
 from agent.model.verdict import Refusal, Standing, Verdict
 from agent.ports import Delivery, ImageFacts, Lease
+from agent.spare import SEATED, Guest, Seat
 from agent.wire import plain
 
 log = logging.getLogger(__name__)
@@ -26,14 +31,31 @@ LOOK_AGAIN_HERE = 600.0  # a refused-here job is looked at again: images appear,
 LOOK_AGAIN_NOW = (2.0, 10.0)
 
 
-def admit(context: Context, queue: Queue, delivery: Delivery) -> Attempt | None:
-    """Return the attempt that this host claimed on the delivery, or None: it was settled, released or adopted."""
+def admit(context: Context, queue: Queue, delivery: Delivery, seat: Seat = SEATED) -> Attempt | None:
+    """Return the attempt that this host claimed or prefetched, or None: it was settled, released or adopted."""
     if context.leases.adopt(delivery.sid, delivery.handle):
         return None
+    if context.spare.keeps(delivery.sid):  # what was staged of it is being removed
+        release(context, queue, Lease(delivery.sid, delivery.handle), LOOK_AGAIN_NOW[0])
+        return None
+    context.leases.hold(queue.source, queue.results, Lease(delivery.sid, delivery.handle))
+    return _answered(context, queue, delivery, seat, None)
+
+
+def claim_held(context: Context, queue: Queue, delivery: Delivery, held: Attempt) -> Attempt | None:
+    """Return the prefetched attempt claimed, now that all it needs is reserved, or None: the delivery was answered.
+
+    What held of the job when it came is looked at again.
+    """
+    lease = context.leases.lease(delivery.sid)  # a redelivery may have been adopted meanwhile
+    delivery = msgspec.structs.replace(delivery, handle=lease.handle if lease else delivery.handle)
+    return _answered(context, queue, delivery, SEATED, held)
+
+
+def _answered(context: Context, queue: Queue, delivery: Delivery, seat: Seat, held: Attempt | None) -> Attempt | None:
     lease = Lease(delivery.sid, delivery.handle)
-    context.leases.hold(queue.source, queue.results, lease)
     try:
-        attempt = _admit(context, queue, delivery, lease)
+        attempt = _admit(context, queue, delivery, lease, seat, held)
     except (Unavailable, HostFault) as error:
         log.warning("job put back", extra={"event": "job-deferred", "sid": delivery.sid, "reason": str(error)})
         release(context, queue, lease, context.back_off.delay(2, context.random()))
@@ -43,7 +65,9 @@ def admit(context: Context, queue: Queue, delivery: Delivery) -> Attempt | None:
     return attempt
 
 
-def _admit(context: Context, queue: Queue, delivery: Delivery, lease: Lease) -> Attempt | None:
+def _admit(
+    context: Context, queue: Queue, delivery: Delivery, lease: Lease, seat: Seat, held: Attempt | None
+) -> Attempt | None:
     try:
         decoded = context.decode(delivery, 1)
     except JobError as error:
@@ -54,14 +78,16 @@ def _admit(context: Context, queue: Queue, delivery: Delivery, lease: Lease) -> 
         return None
     if _is_over(context, queue, delivery, lease, decoded):
         return None
-    verdict = _match(context, decoded)
-    if verdict.accepted:
-        attempt = _claim(context, queue, delivery, decoded, verdict)
-        if attempt is not None:
-            return attempt
+    images = _images(context, decoded)
+    verdict = _match(context, decoded, images, context.ledger.free(besides=held.id if held else None))
+    if verdict.accepted and seat.taken and not context.spare.blocks(delivery.sid):
+        attempt = _claim(context, queue, delivery, decoded, verdict, held)
         verdict = Verdict(Standing.REFUSED_NOW)
-    _refuse(context, queue, lease, decoded.job, verdict)
-    return None
+    else:
+        attempt = _prefetch(context, queue, delivery, decoded, images, passed_over=seat.taken and not verdict.accepted)
+    if attempt is None:
+        _refuse(context, queue, lease, decoded.job, verdict)
+    return attempt
 
 
 def drop(context: Context, queue: Queue, delivery: Delivery, lease: Lease, error: JobError) -> None:
@@ -105,15 +131,19 @@ def _end_without_run(context: Context, queue: Queue, delivery: Delivery, expires
     return None
 
 
-def _match(context: Context, decoded: Decoded) -> Verdict:
-    job, profile = decoded.job, context.profile()
-    images = {}
+def _images(context: Context, decoded: Decoded) -> Images:
+    job, images = decoded.job, {}
     policy = context.policy.with_rights_on(decoded.cargo.access)
-    for arch in candidate_archs(job, profile, policy):
+    for arch in candidate_archs(job, context.profile(), policy):
         image = job.image_for(arch)
         if image is not None:
             images[arch] = _facts(context, image, arch, decoded.cargo)
-    return match(job, profile, context.ledger.share, context.ledger.free(), images, policy)
+    return images
+
+
+def _match(context: Context, decoded: Decoded, images: Images, free: Share) -> Verdict:
+    policy = context.policy.with_rights_on(decoded.cargo.access)
+    return match(decoded.job, context.profile(), context.ledger.share, free, images, policy)
 
 
 def _facts(context: Context, image: Image, arch: str, cargo: Cargo) -> ImageFacts | None:
@@ -129,7 +159,9 @@ def _facts(context: Context, image: Image, arch: str, cargo: Cargo) -> ImageFact
     return ImageFacts(arch, 0) if found is None and brought else found
 
 
-def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, verdict: Verdict) -> Attempt | None:
+def _claim(
+    context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, verdict: Verdict, held: Attempt | None
+) -> Attempt | None:
     """Reserve and claim.
 
     The journal comes first: a claim that nobody remembers would hold the job until its lease ends.
@@ -140,7 +172,11 @@ def _claim(context: Context, queue: Queue, delivery: Delivery, decoded: Decoded,
     if standing.next_n != 1:
         decoded = context.decode(delivery, standing.next_n)
     attempt = _attempt(context, queue, delivery, decoded, verdict, standing.next_n)
-    reserved = context.ledger.book(attempt.id, lambda free: _need(context, decoded.job, free))
+    if held is not None:
+        if held.id != attempt.id or held.arch != attempt.arch:
+            return None  # what was staged is for another attempt
+        attempt = msgspec.structs.replace(attempt, staged=held.staged, state=held.on(Event.CLAIM).state)
+    reserved = context.ledger.book(attempt.id, lambda free: needed(context, decoded.job, free))
     if reserved is None:
         return None
     attempt = msgspec.structs.replace(attempt, reserved=reserved)
@@ -177,7 +213,46 @@ def _attempt(context: Context, queue: Queue, delivery: Delivery, decoded: Decode
     )
 
 
-def _need(context: Context, job: Job, free: Share) -> Share | None:
+def _prefetch(
+    context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, images: Images, *, passed_over: bool
+) -> Attempt | None:
+    """Let the job have the spare place, if the empty host would run it. passed_over: others may start before it.
+
+    Nothing is claimed: whoever has room first runs it. So nothing is journalled either, and its lease is the queue's.
+    """
+    terms = context.spare.terms
+    starving = passed_over and waited(context, queue, delivery) >= terms.starve_after
+    verdict = _match(context, decoded, images, context.ledger.share)
+    if not verdict.accepted or not (terms.prefetch or starving):
+        return None
+    standing = queue.results.standing(delivery.sid, queue.lease)
+    if standing.expires_in is not None:
+        return None
+    if standing.next_n != 1:
+        decoded = context.decode(delivery, standing.next_n)
+    attempt = _attempt(context, queue, delivery, decoded, verdict, standing.next_n)
+    disk = context.ledger.book(attempt.id, lambda _: Share(disk=attempt.reserved.disk))
+    # One that waits for disk as well is not staged yet: its time has come all the same.
+    if disk is None and not starving:
+        return None
+    if not context.spare.offer(Guest(delivery.sid, decoded.job.priority, starving)):
+        context.ledger.release(attempt.id)
+        return None
+    attempt = msgspec.structs.replace(attempt, state=State.PREFETCHED, reserved=disk or Share())
+    context.board.show(attempt)
+    log.info("job held", extra={"event": "job-held", "attempt": attempt.id, "starving": starving})
+    return attempt
+
+
+def waited(context: Context, queue: Queue, delivery: Delivery) -> float:
+    """Return the seconds since the job was submitted, by a server's clock where one has seen that."""
+    if context.spare.terms.starve_after == math.inf:
+        return 0.0
+    ago = queue.results.submitted_ago(delivery.sid)
+    return context.clock.time() - delivery.submitted_at if ago is None else ago
+
+
+def needed(context: Context, job: Job, free: Share) -> Share | None:
     """Return what the job takes of what is free, its GPU units named; None when there are too few of these."""
     units = chosen_units(job, context.profile(), free.gpus)
     return None if units is None else need(job, units)
@@ -210,6 +285,14 @@ def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal,
     queue.results.refuse(sid, HostRefusal(context.host_id, context.clock.time(), refusals))
     reasons = "; ".join(f"{refusal}: {refusal.remedy}" for refusal in refusals)
     log.info("job does not fit this host", extra={"event": "job-refused", "sid": sid, "reason": reasons})
+
+
+def give_back(context: Context, queue: Queue, lease: Lease, delay: float) -> None:
+    """Give a delivery back that may start here after `delay`, or, while no new work is taken, at once elsewhere."""
+    if context.board.mode.takes_work and not context.detaching.is_set():
+        release(context, queue, lease, delay)
+    else:
+        queue.source.release(lease, 0.0)
 
 
 def release(context: Context, queue: Queue, lease: Lease, delay: float) -> None:

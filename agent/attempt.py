@@ -1,13 +1,16 @@
 """One attempt at a job: its states, what may happen to it, and what the journal keeps of it.
 
-              LAUNCH             END               COMMIT               SETTLE
+    prefetched
+       | CLAIM
+       v      LAUNCH             END               COMMIT               SETTLE
     claimed ---------> started ---------> finished ---------> committed ---------> settled
        |                                  ^   |
        |  END (staging failed, cancelled) |   +-- GIVE_BACK --> released     stopped, lost, set-up failed, retries left
        +----------------------------------+   +-- OVERTAKEN --> superseded   another attempt has the commit or the lease
 
 Written to the journal: claimed, started, committed. `finished` is read from the holder's exit.json, so a crash there
-loses nothing; settled, released and superseded remove the entry.
+loses nothing; settled, released and superseded remove the entry. What is prefetched is nobody's yet: it has no attempt
+record and no entry, and when it is given back nothing is left of it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from agent.model.usage import Moved, Usage
 class State(str, Enum):
     """Where an attempt is."""
 
+    PREFETCHED = "prefetched"
     CLAIMED = "claimed"
     STARTED = "started"
     FINISHED = "finished"
@@ -44,6 +48,7 @@ class State(str, Enum):
 class Event(str, Enum):
     """What happens to an attempt."""
 
+    CLAIM = "claim"
     LAUNCH = "launch"
     END = "end"
     COMMIT = "commit"
@@ -53,6 +58,7 @@ class Event(str, Enum):
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.PREFETCHED, Event.CLAIM): State.CLAIMED,
     (State.CLAIMED, Event.LAUNCH): State.STARTED,
     (State.CLAIMED, Event.END): State.FINISHED,
     (State.STARTED, Event.END): State.FINISHED,
@@ -91,7 +97,7 @@ class Attempt(msgspec.Struct, frozen=True):
     """One attempt as this agent holds it.
 
     `table` is the job in its native form, `cargo` what came with it, `reserved` what it may use,
-    `moved` what was fetched and stored for it.
+    `moved` what was fetched and stored for it, `staged` whether all is here that its container needs.
     """
 
     sid: str
@@ -113,6 +119,7 @@ class Attempt(msgspec.Struct, frozen=True):
     checkpoint: Artifact | None = None
     cargo: Cargo = NOTHING
     moved: Moved = Moved()
+    staged: bool = False
 
     @property
     def id(self) -> str:

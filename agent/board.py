@@ -60,7 +60,7 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Board:
-    """The shared state of all threads of the agent. `events` counts what happened to attempts."""
+    """The shared state of all threads of the agent. `events` counts what happened to attempts, `stirs` all changes."""
 
     def __init__(self, on_mode: Callable[[Mode], None] = lambda mode: None) -> None:
         """`on_mode` is called after each change of mode, to remember and announce it."""
@@ -75,6 +75,7 @@ class Board:
         self._on_mode = on_mode
         self.events = 0
         self.changed = threading.Condition(self._lock)
+        self.stirs = 0
 
     @property
     def mode(self) -> Mode:
@@ -85,8 +86,24 @@ class Board:
         """Change the mode."""
         with self.changed:
             self._mode = mode
-            self.changed.notify_all()
+            self._stir()
         self._on_mode(mode)
+
+    # --- changes ---
+
+    def nudge(self) -> None:
+        """Wake those who wait for a change: something that the board does not show has changed."""
+        with self.changed:
+            self._stir()
+
+    def wait(self, seen: int, timeout: float) -> None:
+        """Wait until something has changed since `stirs` was `seen`, for `timeout` seconds at most."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.stirs != seen, timeout)
+
+    def _stir(self) -> None:
+        self.stirs += 1
+        self.changed.notify_all()
 
     # --- attempts ---
 
@@ -105,19 +122,20 @@ class Board:
                 self._live[attempt.id] = live
                 self._refused.pop(attempt.sid, None)
             self.events += 1
-            self.changed.notify_all()
+            self._stir()
 
     def forget(self, attempt: Attempt) -> None:
         """Take an attempt off that was never claimed."""
         with self.changed:
             self._live.pop(attempt.id, None)
+            self._stir()
 
     def wait_in_outbox(self, attempt: Attempt, why: str) -> None:
         """Note that the attempt is finished and its results cannot leave at present."""
         with self.changed:
             live = self._live.get(attempt.id, Live(attempt))
             self._live[attempt.id] = msgspec.structs.replace(live, attempt=attempt, step="outbox", waiting=why)
-            self.changed.notify_all()
+            self._stir()
 
     def live(self) -> tuple[Live, ...]:
         """Return all attempts that are not at their end."""
@@ -148,7 +166,7 @@ class Board:
             if live.stop is None and why == LEASE_LOST:
                 self._totals = self._totals.plus_lost_lease()
             self._live[attempt_id] = msgspec.structs.replace(live, stop=live.stop or why)
-            self.changed.notify_all()
+            self._stir()
             return True
 
     def mark(self, attempt_id: str, trouble: str | None) -> bool:
@@ -158,7 +176,7 @@ class Board:
             if live is None or live.trouble == trouble:
                 return False
             self._live[attempt_id] = msgspec.structs.replace(live, trouble=trouble)
-            self.changed.notify_all()
+            self._stir()
             return True
 
     def stop_wish(self, attempt_id: str) -> str | None:
@@ -176,7 +194,7 @@ class Board:
             if news:
                 self._totals = self._totals.plus_refusal({refusal.reason.value for refusal in refused.refusals})
             self._keep(self._refused, refused.sid, refused)
-            self.changed.notify_all()
+            self._stir()
             return news
 
     def refused(self) -> tuple[Refused, ...]:

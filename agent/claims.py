@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from agent.errors import StoreUnavailable
+from agent.fairness import Wish, in_turn
 from agent.model.job import Job
 from agent.model.records import Submission
 from agent.ports import Bell, Clock, Delivery, Lease, RecordStore
@@ -29,7 +31,7 @@ _PENDING = "pending/"
 _CHECKS_PER_LOOK = 16
 _EARLY_CHECKS_PER_LOOK = 4
 _BODIES_PER_LOOK = 64
-_PRIORITIES_KEPT = 10_000
+_URGENCIES_KEPT = 10_000
 _UNREADABLE_SECONDS = 60.0
 # Seconds between a look that failed and the next one.
 _AFTER_FAILURE = 2.0
@@ -69,7 +71,7 @@ def enqueue(
     """
     lane = "-".join(job.lane)
     results.submit(Submission(sid=check_sid(sid), job=plain(job), queue=queue, lane=lane, at=now, by=by))
-    records.put(Waiting(sid, lane, 0.0).key, encode(job) if body is None else body, create=True)
+    records.put(Waiting(sid, lane, 0.0).key, encode(job, by) if body is None else body, create=True)
     return sid
 
 
@@ -113,18 +115,21 @@ class StoreQueue:
         self._look_every = look_every
         self._clock = clock
         self._stopping = stopping
-        self._looking = threading.Lock()
+        self._looking = threading.Lock()  # one pull waits at a time
+        self._books = threading.Lock()  # around all that is known of the jobs
         self._due = clock.boottime()
         self._own = _Own()
         self._others = _OthersClaims(results, lease)
-        self._priorities: dict[str, int] = {}
+        self._urgencies: dict[str, _Urgency] = {}
+        self._turns = 0
+        self._served: dict[str, int] = {}  # submitters by when this agent took a job of them last
         self._rung = threading.Event()
         self._has_bell = bell is not None
         if bell is not None:
             bell.on_ring(self._lanes, self._rung.set)
 
     def pull(self, timeout: float) -> Delivery | None:
-        """Return the most urgent job that nobody runs, waiting up to `timeout` seconds for one."""
+        """Return the most urgent job that nobody runs, in fair turns, waiting up to `timeout` seconds for one."""
         if not self._looking.acquire(timeout=max(0.0, timeout)):
             return None
         try:
@@ -156,6 +161,17 @@ class StoreQueue:
         """Leave the job to others, and look away from it for `delay` seconds."""
         self._own.put_off(lease.sid, self._clock.boottime() + delay)
 
+    def overtaken(self, sid: str) -> bool:
+        """Say whether a job waits that nobody runs and that is more urgent than this one, which this agent holds."""
+        with self._books:
+            now, waiting = self._clock.boottime(), pending(self._records, self._lanes)
+            self._read_urgencies(waiting)
+            own = next((self._urgency(each).priority for each in waiting if each.sid == sid), None)
+            if own is None:
+                return False  # settled by somebody else: whoever claims it finds that out
+            before = [each for each in self._candidates(waiting, now) if self._urgency(each).priority > own]
+            return any(self._others.is_free(each.sid, now) for each in before)
+
     def _pull(self, timeout: float) -> Delivery | None:
         remaining = timeout
         while not self._stopping.is_set():
@@ -164,7 +180,8 @@ class StoreQueue:
             if self._stopping.is_set() or (wait > remaining and not rung):
                 return None
             remaining -= wait
-            delivery = self._look(self._clock.boottime())
+            with self._books:
+                delivery = self._look(self._clock.boottime())
             # Nobody knows how long it took until somebody rang: rather end the pull early than late.
             if delivery is not None or rung:
                 return delivery
@@ -203,31 +220,52 @@ class StoreQueue:
         return None
 
     def _candidates(self, waiting: Sequence[Waiting], now: float) -> Iterator[Waiting]:
-        """Give the jobs to check: by priority, then oldest first, as many as one look may check."""
+        """Give the jobs to check: by priority, then in fair turns, as many as one look may check."""
         free = [each for each in waiting if not self._own.has(each.sid, now)]
         if len(free) > 1:
-            self._read_priorities(free)
-        free.sort(key=lambda each: (-self._priorities.get(each.key, 0), -each.age))
-        return iter(self._others.worth_a_check(free, now)[:_CHECKS_PER_LOOK])
+            self._read_urgencies(free)
+        places = {each.sid: each for each in free}
+        wishes = [Wish(each.sid, self._urgency(each).who, self._urgency(each).priority, each.age) for each in free]
+        ordered = [places[wish.sid] for wish in in_turn(wishes, self._running(waiting, now), self._served)]
+        return iter(self._others.worth_a_check(ordered, now)[:_CHECKS_PER_LOOK])
 
-    def _read_priorities(self, waiting: Sequence[Waiting]) -> None:
-        unknown = [each.key for each in waiting if each.key not in self._priorities]
-        room = max(0, _PRIORITIES_KEPT - len(self._priorities))
-        for key in unknown[: min(_BODIES_PER_LOOK, room)]:
+    def _running(self, waiting: Sequence[Waiting], now: float) -> Mapping[str, int]:
+        """Return how many jobs of each submitter run here, or elsewhere as far as that is known."""
+        running = (each for each in waiting if self._own.holds(each.sid) or self._others.runs(each.sid, now))
+        return Counter(self._urgency(each).who for each in running)
+
+    def _urgency(self, waiting: Waiting) -> _Urgency:
+        return self._urgencies.get(waiting.key, _UNKNOWN)
+
+    def _read_urgencies(self, waiting: Sequence[Waiting]) -> None:
+        """Read what is not known yet, as much as one look may; the newest, too: a newcomer must not wait for that."""
+        unknown = [each.key for each in waiting if each.key not in self._urgencies]
+        room = min(_BODIES_PER_LOOK, max(0, _URGENCIES_KEPT - len(self._urgencies)))
+        newest = unknown[len(unknown) - min(room // 2, len(unknown)) :]
+        for key in dict.fromkeys([*newest, *unknown[: room - len(newest)]]):
             stored = self._records.get(key)
-            self._priorities[key] = _priority(stored.body) if stored else 0
+            self._urgencies[key] = _read_urgency(stored.body) if stored else _UNKNOWN
 
     def _take(self, waiting: Waiting) -> Delivery | None:
         stored = self._records.get(waiting.key)
         if stored is None:
             return None  # settled since it was listed
         self._own.hold(waiting.sid)
+        self._note_turn(waiting, stored.body)
         submitted_at = self._clock.time() - stored.age
         return Delivery(self._name, waiting.sid, stored.body, _attributes(waiting.lane), waiting.key, submitted_at)
 
+    def _note_turn(self, waiting: Waiting, body: bytes) -> None:
+        if len(self._urgencies) < _URGENCIES_KEPT:
+            self._urgencies[waiting.key] = _read_urgency(body)
+        names = {known.who for known in self._urgencies.values()}
+        self._turns += 1
+        self._served = {name: turn for name, turn in self._served.items() if name in names}
+        self._served[self._urgency(waiting).who] = self._turns
+
     def _forget_all_but(self, waiting: Sequence[Waiting], now: float) -> None:
         keys = {each.key for each in waiting}
-        self._priorities = {key: known for key, known in self._priorities.items() if key in keys}
+        self._urgencies = {key: known for key, known in self._urgencies.items() if key in keys}
         self._others.forget_all_but({each.sid for each in waiting})
         self._own.prune(now)
 
@@ -243,6 +281,10 @@ class _Own:
     def has(self, sid: str, now: float) -> bool:
         with self._lock:
             return sid in self._held or self._not_before.get(sid, now) > now
+
+    def holds(self, sid: str) -> bool:
+        with self._lock:
+            return sid in self._held
 
     def hold(self, sid: str) -> None:
         with self._lock:
@@ -279,6 +321,10 @@ class _OthersClaims:
         early = [sid for sid in self._until if sid in sids][:_EARLY_CHECKS_PER_LOOK]
         return [each for each in waiting if each.sid in early or self._until.get(each.sid, now) <= now]
 
+    def runs(self, sid: str, now: float) -> bool:
+        """Say whether somebody is known to run it."""
+        return self._until.get(sid, now) > now
+
     def is_free(self, sid: str, now: float) -> bool:
         """Say whether a new attempt may start, or a committed result waits for somebody to settle the job."""
         self._until.pop(sid, None)
@@ -293,23 +339,34 @@ class _OthersClaims:
 
 
 class _Urgency(msgspec.Struct, frozen=True):
-    """The one key of a waiting job that orders the queue; all else is read by whoever runs it.
+    """The keys of a waiting job that order the queue; all else is read by whoever runs it.
 
-    payload: the job inside a signed one.
+    by: the submitter as it calls itself; payload, key_id: the job inside a signed one, and the signer.
     """
 
     priority: int = 0
+    by: str = ""
     payload: str | None = None
+    key_id: str = ""
+
+    @property
+    def who(self) -> str:
+        """The submitter. One that signs cannot be mistaken for one that only says so."""
+        return f"by {self.by}" if self.payload is None else f"signed by {self.key_id}"
 
 
-def _priority(body: bytes) -> int:
+_UNKNOWN = _Urgency()
+
+
+def _read_urgency(body: bytes) -> _Urgency:
     try:
         urgency = msgspec.json.decode(body, type=_Urgency)
-        if urgency.payload is not None:
-            urgency = msgspec.json.decode(urgency.payload, type=_Urgency)
-        return urgency.priority
+        if urgency.payload is None:
+            return urgency
+        inner = msgspec.json.decode(urgency.payload, type=_Urgency)
+        return msgspec.structs.replace(urgency, priority=inner.priority)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return 0
+        return _UNKNOWN
 
 
 def _attributes(lane: str) -> Mapping[str, str]:

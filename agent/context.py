@@ -38,6 +38,7 @@ from agent.ports import (
     Watched,
 )
 from agent.results import Results
+from agent.spare import Spare
 from agent.transfer.counters import Counters
 
 # Waits up to so many seconds for a delivery, as JobSource.pull does.
@@ -52,7 +53,8 @@ class Queue:
     a loop of its own; empty = the source's. pull_wait: seconds that one may block; None = as the agent is set.
     shares_delays: what this host puts off comes to no other host meanwhile. keeps_dead: messages that nobody can read
     become dead letters; else they are dropped, as the clients of such a queue expect. senders: those who put jobs on
-    it, where they can be reached; sender_name: what they call the queue, empty where they call it `name`.
+    it, where they can be reached; sender_name: what they call the queue, empty where they call it `name`. overtaken:
+    whether a job waits on it that is more urgent than this one; None where nobody can see that.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Queue:
     keeps_dead: bool = True
     senders: Senders | None = None
     sender_name: str = ""
+    overtaken: Callable[[str], bool] | None = None
 
 
 class Queues(Mapping[str, Queue]):
@@ -132,6 +135,7 @@ class Context:
     detaching: threading.Event
     cache: Cache | None = None
     gpus: Gpus | None = None
+    spare: Spare = field(default_factory=Spare)
     counters: Counters = field(default_factory=Counters)
     gpu_uses: GpuUses = field(default_factory=GpuUses)
     log_limit: int = 256 * 1024**2

@@ -30,10 +30,10 @@ class Ledger:
         with self._lock:
             self._share = share
 
-    def free(self) -> Share:
-        """Return what is left."""
+    def free(self, besides: str | None = None) -> Share:
+        """Return what is left; what the attempt `besides` has reserved counts as free."""
         with self._lock:
-            return self._free()
+            return self._free(besides)
 
     def _free(self, besides: str | None = None) -> Share:
         left, others = self._share, [need for attempt, need in self._reserved.items() if attempt != besides]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent import __version__
+from agent.attempt import State
 from agent.board import Board
 from agent.errors import Unavailable
 from agent.gpu_watch import GpuWatch
@@ -103,7 +104,7 @@ class Presence:
             "reason": mode.reason,
             "lanes": list(self._lanes),
             "free": msgspec.to_builtins(self._ledger.free()),
-            "jobs": [live.attempt.id for live in self._board.live()],
+            "jobs": [live.attempt.id for live in self._board.live() if live.attempt.state is not State.PREFETCHED],
             "version": __version__,
         }
 

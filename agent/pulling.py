@@ -2,7 +2,9 @@
 
 A queue has one loop, or one a lane; queues that were found in a project share a few loops, which take turns. A blocked
 pull occupies no worker, so that all lanes can wait at once; what arrives when the last worker is taken goes back to the
-queue.
+queue, or is held if the spare place is open (agent.spare): for that a queue is asked even while all workers are busy,
+but briefly, so that hosts with free workers get a new job first. Of several queues that have jobs, the one that was
+served longest ago is asked first.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from agent.admission import release
+from agent.admission import give_back
 from agent.attempt import Attempt
 from agent.context import Context, Pull, Queue
 from agent.errors import Unavailable
+from agent.fairness import Line
 from agent.guard import guarded
 from agent.ports import Delivery, Lease
 from agent.worker import follow, work
@@ -33,10 +36,21 @@ REFUSALS_IN_A_ROW = 10  # after so many, each further one makes the lane look aw
 LOOK_AWAY = 5.0  # seconds, at most
 SENTENCES = 5  # about one queue, or about those of a project, that the board shows at once
 TURN_LOOPS = 4  # loops that take turns over the queues of projects
+SURPLUS_PULL = 1.0  # seconds that a pull may block while no worker is free: it finds what nobody else wants
+SURPLUS_EVERY = 5.0  # seconds between two such pulls that find nothing
 # Seconds that a pull of one of many queues may block. Each costs about a millisecond of CPU time, and with all loops at
 # it a turn over N queues takes 1.25 s * N.
 TURN_PULL = 5.0
 BACKLOG_PULL = 1.0  # seconds that a pull may block of a queue that has just given a job: others have jobs, too
+
+
+class Gave(Enum):
+    """What the last pull of a queue gave. SURPLUS: a job that no worker was free for any more."""
+
+    NOTHING = "nothing"
+    JOB = "job"
+    SURPLUS = "surplus"
+    FAILURE = "failure"
 
 
 class Workers:
@@ -47,7 +61,41 @@ class Workers:
         self._threads: set[threading.Thread] = set()
         self._changed = threading.Condition()
         self._free = count
+        self._line = Line()
         self.count = count
+
+    @property
+    def serves_many(self) -> bool:
+        """Say whether there is more than one queue."""
+        return self._line.is_shared
+
+    def join_line(self, name: str) -> None:
+        """Let a queue take its turn among all others."""
+        with self._changed:
+            self._line.join(name)
+
+    def leave_line(self, name: str) -> None:
+        """Let the others wait no more for a queue that is not there any more."""
+        with self._changed:
+            self._line.leave(name)
+            self._changed.notify_all()
+
+    def note(self, name: str, way: int, gave: Gave) -> None:
+        """Note what a pull of a queue by one of its ways gave: its next turn depends on it."""
+        with self._changed:
+            note = {Gave.JOB: self._line.served, Gave.SURPLUS: self._line.in_vain}.get(gave, self._line.empty)
+            note(name, way)
+            self._changed.notify_all()
+
+    def its_turn(self, name: str, timeout: float) -> bool:
+        """Wait until a worker is free and no other queue goes first; False after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._line.may_ask(name, self._free), timeout)
+
+    def its_turn_now(self, name: str, places: int) -> bool:
+        """Say whether one of so many places is for this queue."""
+        with self._changed:
+            return self._line.may_ask(name, places)
 
     def free(self, timeout: float) -> bool:
         """Wait until a worker is free, without taking it; False after `timeout` seconds without one."""
@@ -60,20 +108,32 @@ class Workers:
             return self._free
 
     def take(self, queue: Queue, delivery: Delivery, after: Callable[[], None] = lambda: None) -> bool:
-        """Let a free worker carry the delivery, and call `after` at its end; False when none is free any more."""
+        """Let a free worker carry the delivery, or let it be held; call `after` at its end. False if neither can be."""
+        seat = _Seat(self)
+        if not seat.retake() and not self._context.spare.is_open(self._context.clock.boottime()):
+            return False
+
+        def done() -> None:
+            after()
+            seat.leave()
+
+        self._start(delivery.sid, partial(work, self._context, queue, delivery, seat), done)
+        return True
+
+    def take_one(self) -> bool:
+        """Take a free worker; False when there is none."""
         with self._changed:
             if self._free == 0:
                 return False
             self._free -= 1
+            return True
 
-        def done() -> None:
-            after()
-            with self._changed:
-                self._free += 1
-                self._changed.notify_all()
-
-        self._start(delivery.sid, partial(work, self._context, queue, delivery), done)
-        return True
+    def put_back(self) -> None:
+        """Let others have a worker that was taken."""
+        with self._changed:
+            self._free += 1
+            self._changed.notify_all()
+        self._context.board.nudge()  # a job that is held may wait for it
 
     def carry_on(self, attempt: Attempt) -> None:
         """Follow an attempt of an earlier life of the agent, beyond the count: it runs already."""
@@ -106,6 +166,27 @@ class Workers:
             if thread is None:
                 return
             thread.join()
+
+
+class _Seat:
+    """The worker of one job, see agent.spare. Used by the job's own thread only."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self.taken = False
+
+    @property
+    def free(self) -> bool:
+        return self._workers.free_now() > 0
+
+    def leave(self) -> None:
+        if self.taken:
+            self.taken = False
+            self._workers.put_back()
+
+    def retake(self) -> bool:
+        self.taken = self.taken or self._workers.take_one()
+        return self.taken
 
 
 class Health:
@@ -148,15 +229,6 @@ class Health:
         self._board.problem(f"queue {self._name}", "; ".join([*sentences[:SENTENCES], *more]) or None)
 
 
-class Gave(Enum):
-    """What the last pull of a queue gave. SURPLUS: a job that no worker was free for any more."""
-
-    NOTHING = "nothing"
-    JOB = "job"
-    SURPLUS = "surplus"
-    FAILURE = "failure"
-
-
 class Puller:
     """One way of getting deliveries of one queue, while a worker is free and the mode allows it."""
 
@@ -176,18 +248,37 @@ class Puller:
         self._wait = wait
         self._number, self._pull = way or (0, queue.source.pull)
         self._health = health or Health(context, queue.name)
+        self.name = queue.name
+        workers.join_line(queue.name)
         self.gave = Gave.NOTHING
         self._failures = 0
         self._refusals = 0
         self._empty_at: int | None = None
+        self._surplus_at = 0.0
 
     def step(self, now: float) -> float:
         """Pull once; return when to come again."""
-        if not self._context.board.mode.takes_work:
+        if not takes_work(self._context):
             return now + IDLE
-        if not self._workers.free(IDLE):
+        if not self._workers.its_turn(self.name, IDLE):
+            return self._surplus(now)
+        return self.turn(now, self._longest())
+
+    def _longest(self) -> float:
+        """Return for how many seconds a pull may block: while others wait for their turn, not longer than need be."""
+        if not self._workers.serves_many:
+            return self._wait
+        return {Gave.JOB: BACKLOG_PULL, Gave.SURPLUS: BACKLOG_PULL + 2 * SURPLUS_DELAY}.get(self.gave, self._wait)
+
+    def _surplus(self, now: float) -> float:
+        """Ask for a job to hold until a worker is free, if there is none yet."""
+        if now < self._surplus_at or self._workers.free_now() or not self._context.spare.is_open(now):
             return now
-        return self.turn(now, self._wait)
+        if not self._workers.its_turn_now(self.name, places=1):
+            return now
+        due = self.turn(now, SURPLUS_PULL)
+        self._surplus_at = 0.0 if self.gave is Gave.JOB else self._context.clock.boottime() + SURPLUS_EVERY
+        return due
 
     def turn(self, now: float, longest: float) -> float:
         """Pull once, for `longest` seconds at most, and note what it gave; return when to come again."""
@@ -195,17 +286,24 @@ class Puller:
         try:
             delivery = self._pull(min(wait, FIRST_AGAIN) if self._failures else wait)
         except Unavailable as error:
-            self.gave = Gave.FAILURE
+            self._note(Gave.FAILURE)
             return self._context.clock.boottime() + self._failed(error)
         self._failures = 0
         self._health.answered(self._number)
         if delivery is None:
-            self.gave = Gave.NOTHING
+            self._note(Gave.NOTHING)
             self._empty_at, self._refusals = before, 0
             return now
         self._empty_at = None
-        self.gave = Gave.JOB if self._hand_on(delivery) else Gave.SURPLUS
-        return self._context.clock.boottime() + self._look_away()
+        self._note(Gave.JOB if self._hand_on(delivery) else Gave.SURPLUS)
+        pause = self._look_away()
+        if pause:
+            self._workers.note(self.name, self._number, Gave.NOTHING)  # nobody waits for it meanwhile
+        return self._context.clock.boottime() + pause
+
+    def _note(self, gave: Gave) -> None:
+        self.gave = gave
+        self._workers.note(self.name, self._number, gave)
 
     def found_nothing_since(self, events: int) -> bool:
         """Say whether a pull that began after the board's event number `events` found nothing."""
@@ -215,8 +313,7 @@ class Puller:
         """Give the delivery to a worker, or back to the queue when there is none for it now: False."""
         if self._context.leases.adopt(delivery.sid, delivery.handle):
             return True
-        ready = self._context.board.mode.takes_work
-        if ready and self._workers.take(self._queue, delivery, partial(self._worked, delivery.sid)):
+        if takes_work(self._context) and self._workers.take(self._queue, delivery, partial(self._worked, delivery.sid)):
             return True
         self._give_back(delivery)
         return False
@@ -224,10 +321,7 @@ class Puller:
     def _give_back(self, delivery: Delivery) -> None:
         lease = Lease(delivery.sid, delivery.handle)
         try:
-            if self._context.board.mode.takes_work:
-                release(self._context, self._queue, lease, SURPLUS_DELAY)
-            else:
-                self._queue.source.release(lease, 0.0)
+            give_back(self._context, self._queue, lease, SURPLUS_DELAY)
         except Unavailable as error:
             self._health.failed(self._number, str(error))  # it comes again when its lease ends
 
@@ -242,6 +336,11 @@ class Puller:
         self._failures += 1
         self._health.failed(self._number, str(error))
         return min(LONGEST_PAUSE, self._context.back_off.delay(self._failures, self._context.random()))
+
+
+def takes_work(context: Context) -> bool:
+    """Say whether new jobs may start here: the mode allows it, and no job starves."""
+    return context.board.mode.takes_work and context.spare.starving is None
 
 
 def pullers(context: Context, queue: Queue, workers: Workers, wait: float) -> list[Puller]:
@@ -287,12 +386,13 @@ class Turns:
 
     def leave(self, puller: Puller) -> None:
         """Ask this queue no more; what it gives to a pull that is on its way is taken."""
+        self._workers.leave_line(puller.name)
         with self._lock:
             self._line = [each for each in self._line if each.puller is not puller]
 
     def step(self, now: float) -> float:
         """Ask the first queue that nobody is at; return when to come again. Called by each loop."""
-        if not self._context.board.mode.takes_work:
+        if not takes_work(self._context):
             return now + IDLE
         if not self._workers.free(IDLE):
             return now
@@ -312,9 +412,11 @@ class Turns:
 
     def _take(self, now: float) -> _InLine | None:
         with self._lock:
-            room = self._workers.free_now() - sum(1 for each in self._line if each.asked and each.has_more)
+            free = self._workers.free_now()
+            room = free - sum(1 for each in self._line if each.asked and each.has_more)
             for each in self._line:
-                if not each.asked and each.due <= now and (room > 0 or not each.has_more):
+                ready = not each.asked and each.due <= now and (room > 0 or not each.has_more)
+                if ready and self._workers.its_turn_now(each.puller.name, free):
                     each.asked = True
                     return each
             return None

@@ -58,6 +58,10 @@ class Results:
         """Return what was submitted."""
         return self._read(f"{sid}/submission", Submission)
 
+    def submitted_ago(self, sid: str) -> float | None:
+        """Return the seconds since the job was submitted, by the store's clock; None where nobody recorded that."""
+        return self._records.list(f"{sid}/").records.get("submission")
+
     def sids(self) -> tuple[str, ...]:
         """Return the ids of all submissions, sorted."""
         return tuple(sid for sid in self._records.list("").prefixes if is_sid(sid))

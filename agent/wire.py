@@ -77,12 +77,19 @@ def _native(body: bytes, signing: Signing) -> tuple[Job, str | None]:
     table = _table(body)
     if not is_signed(table):
         refuse_unsigned(signing)
-        return parse_job(table), None
+        return parse_job(_without_name(table)), None
     payload, signer = opened(table, signing)
     inner = _table(payload)
     if is_signed(inner):
         raise JobError("a signed job inside a signed job", hint="the payload is the job itself")
     return parse_job(inner), signer
+
+
+def _without_name(table: dict[str, Any]) -> dict[str, Any]:
+    """The name of the submitter goes with a job for the sake of fair turns, and is no part of it."""
+    if not isinstance(table.get("by", ""), str):
+        raise JobError(f"by = {table['by']}: not a text", hint="the name of whoever submits the job, or leave it out")
+    return {key: value for key, value in table.items() if key != "by"}
 
 
 def _table(body: bytes) -> dict[str, Any]:
@@ -126,9 +133,13 @@ def plain(job: Job) -> dict[str, Any]:
     return {"api": API, **msgspec.to_builtins(job)}
 
 
-def encode(job: Job) -> bytes:
-    """Return the job as canonical JSON: UTF-8, keys sorted, no white space; `decode` gives an equal job."""
-    return json.dumps(plain(job), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def encode(job: Job, by: str | None = None) -> bytes:
+    """Return the job as canonical JSON: UTF-8, keys sorted, no white space; `decode` gives an equal job.
+
+    by: the name of whoever submits it, for fair turns.
+    """
+    table = plain(job) if by is None else {**plain(job), "by": by}
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def read_job_file(text: str, source: str) -> Job:

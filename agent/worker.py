@@ -1,4 +1,4 @@
-"""One job on its way:  admit -> stage and launch -> watch -> deliver."""
+"""One job on its way:  admit (-> hold) -> stage and launch -> watch -> deliver."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from agent.attempt import Attempt, Event, State
 from agent.context import Context, Queue
 from agent.delivery import deliver
 from agent.errors import EdgeAgentError, HostFault, InvalidInput, JobFault, StoreUnavailable, Unavailable
+from agent.holding import hold
 from agent.model.records import Outcome
 from agent.observing import Observation, wish_before_launch
 from agent.ports import Delivery
+from agent.spare import SEATED, Seat
 from agent.steps import RUN_STEPS, STAGE_STEPS
 from agent.watching import watch
 
@@ -24,16 +26,18 @@ WISHES = {"cancelled": Outcome.CANCELLED, "lease-lost": Outcome.SUPERSEDED}
 FAULTS = {JobFault: Outcome.FAILED, InvalidInput: Outcome.FAILED, StoreUnavailable: Outcome.DEFERRED}
 
 
-def work(context: Context, queue: Queue, delivery: Delivery) -> None:
-    """Take one delivery as far as this host can."""
-    attempt = admit(context, queue, delivery)
+def work(context: Context, queue: Queue, delivery: Delivery, seat: Seat = SEATED) -> None:
+    """Take one delivery as far as this host can. seat: its worker, which it has no need of while it is held."""
+    attempt = admit(context, queue, delivery, seat)
+    if attempt is not None and attempt.state is State.PREFETCHED:
+        attempt = hold(context, queue, delivery, attempt, seat)
     if attempt is not None:
         follow(context, stage_and_launch(context, attempt))
 
 
 def stage_and_launch(context: Context, attempt: Attempt) -> Attempt:
     """Take a claimed attempt through all steps; it comes back started, or finished when that cannot be."""
-    for step in STAGE_STEPS + RUN_STEPS:
+    for step in RUN_STEPS if attempt.staged else STAGE_STEPS + RUN_STEPS:
         wish = context.board.stop_wish(attempt.id) or ("stopped" if context.detaching.is_set() else None)
         if wish is None and step in RUN_STEPS:
             wish = wish_before_launch(context, attempt)

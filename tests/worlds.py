@@ -357,7 +357,8 @@ class World:
             clock=self.clock,
             stopping=self.stopping,
         )
-        return Queue(QUEUE, source, results, StoreDeadLetters(records, self.clock), LEASE)
+        dead_letters = StoreDeadLetters(records, self.clock)
+        return Queue(QUEUE, source, results, dead_letters, LEASE, overtaken=source.overtaken)
 
     def change(self, **parts: Any) -> None:
         """Give the agent other parts from now on, until it is restarted."""

@@ -41,7 +41,11 @@ _WEB = re.compile(r"https?://[^/\s?#@]+/?")
 
 
 class AgentSection(Section, frozen=True):
-    """The agent itself. state_dir is an absolute path; log_level is the least level that is written."""
+    """The agent itself. state_dir is an absolute path; log_level is the least level that is written.
+
+    prefetch: hold one job more than has room, staged, for prefetch_hold. starve_after: the age from which on nothing
+    else starts before a job that fits the empty host.
+    """
 
     state_dir: str
     id: str | None = None
@@ -49,6 +53,9 @@ class AgentSection(Section, frozen=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     reprobe_every: PositiveSeconds = 600.0
+    prefetch: bool = True
+    prefetch_hold: PositiveSeconds = 60.0
+    starve_after: PositiveSeconds = 3600.0
 
 
 class ResourcesSection(Section, frozen=True):

@@ -50,6 +50,7 @@ from agent.presence import Presence
 from agent.probes import look_at_gpus
 from agent.pubsub_choice import queue_of
 from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
+from agent.spare import Spare, Terms
 
 if TYPE_CHECKING:
     from agent.adapters.mqtt import MqttConnection
@@ -206,6 +207,7 @@ class Parts:
             detaching=threading.Event(),
             cache=self.cache,
             gpus=HostGpus(live_host(config)),
+            spare=Spare(Terms(config.agent.prefetch, config.agent.prefetch_hold, config.agent.starve_after)),
         )
 
     @cached_property
@@ -322,7 +324,14 @@ class Parts:
             stopping=self.stop,
             bell=self._bell(queue),
         )
-        return QueueParts(queue.name, source, results, StoreDeadLetters(records, self.clock), queue.held_for)
+        return QueueParts(
+            queue.name,
+            source,
+            results,
+            StoreDeadLetters(records, self.clock),
+            queue.held_for,
+            overtaken=source.overtaken,
+        )
 
     def _look_every(self, queue: Queue) -> float:
         """Somebody waits for an agent that runs until the queue is empty."""

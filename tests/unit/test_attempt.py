@@ -40,6 +40,7 @@ OLD_ENTRY = {
 }
 
 LEGAL = {
+    (State.PREFETCHED, Event.CLAIM): State.CLAIMED,
     (State.CLAIMED, Event.LAUNCH): State.STARTED,
     (State.CLAIMED, Event.END): State.FINISHED,
     (State.STARTED, Event.END): State.FINISHED,
@@ -61,7 +62,7 @@ def test_each_pair_leads_where_the_table_says_or_is_an_error(state: State, event
 
 
 def test_every_state_is_reached_and_only_ends_lead_nowhere() -> None:
-    assert {State.CLAIMED, *TRANSITIONS.values()} == set(State)
+    assert {State.PREFETCHED, *TRANSITIONS.values()} == set(State)
     assert {state for state in State if state.is_end} == set(State) - {state for state, _ in TRANSITIONS}
 
 
