@@ -224,10 +224,13 @@ class StoreQueue:
         free = [each for each in waiting if not self._own.has(each.sid, now)]
         if len(free) > 1:
             self._read_urgencies(free)
-        places = {each.sid: each for each in free}
-        wishes = [Wish(each.sid, self._urgency(each).who, self._urgency(each).priority, each.age) for each in free]
-        ordered = [places[wish.sid] for wish in in_turn(wishes, self._running(waiting, now), self._served)]
-        return iter(self._others.worth_a_check(ordered, now)[:_CHECKS_PER_LOOK])
+        read = {each.sid: each for each in free if each.key in self._urgencies}
+        wishes = [
+            Wish(each.sid, self._urgency(each).who, self._urgency(each).priority, each.age) for each in read.values()
+        ]
+        ordered = [read[wish.sid] for wish in in_turn(wishes, self._running(waiting, now), self._served)]
+        unread = (each for each in free if each.sid not in read)
+        return iter(self._others.worth_a_check([*ordered, *unread], now)[:_CHECKS_PER_LOOK])
 
     def _running(self, waiting: Sequence[Waiting], now: float) -> Mapping[str, int]:
         """Return how many jobs of each submitter run here, or elsewhere as far as that is known."""

@@ -15,6 +15,7 @@ from agent.model.job import parse_job
 from agent.model.records import AttemptRecord, Commit, Outcome
 from agent.ports import Lease, Listing, Stored
 from agent.results import Results
+from agent.wire import decode_native
 
 from tests.fakes import FakeClock, FakeRecords
 
@@ -60,9 +61,14 @@ class Lab:
             stopping=self.stopping,
         )
 
-    def submit(self, sid: str, **table: object) -> None:
+    def submit(self, sid: str, by: str | None = None, **table: object) -> None:
         job = parse_job({"image": "file:///srv/a.sif", **table})
-        enqueue(self.records, self.results, job, sid, self.clock.time(), queue="lab")
+        enqueue(self.records, self.results, job, sid, self.clock.time(), queue="lab", by=by)
+
+    def submit_signed(self, sid: str, key_id: str) -> None:
+        job = parse_job({"image": "file:///srv/a.sif"})
+        body = {"api": "edge-agent/v1", "payload": "{}", "key_id": key_id, "signature": ""}
+        enqueue(self.records, self.results, job, sid, self.clock.time(), queue="lab", body=json.dumps(body).encode())
 
     def claim(self, sid: str, n: int = 1) -> AttemptRecord:
         attempt = AttemptRecord(sid, n, "host-b", "token", self.clock.time())
@@ -166,6 +172,71 @@ def test_a_signed_job_has_the_priority_that_it_says_inside(lab: Lab) -> None:
     assert delivery is not None
     assert (delivery.sid, delivery.body) == ("urgent", body)
     assert lab.order(agent) == ["old"]
+
+
+def test_submitters_take_turns_among_jobs_of_equal_priority(lab: Lab) -> None:
+    for number in range(4):
+        lab.submit(f"eva-{number}", by="eva")
+        lab.clock.advance(1)
+    lab.submit("ken-0", by="ken")
+    lab.submit("urgent", by="eva", priority=1)
+    lab.submit("nobody")
+    assert lab.order(lab.agent()) == ["urgent", "ken-0", "nobody", "eva-0", "eva-1", "eva-2", "eva-3"]
+
+
+def test_jobs_that_run_count_for_the_turn_of_their_submitter(lab: Lab) -> None:
+    for number in range(3):
+        lab.submit(f"eva-{number}", by="eva")
+    lab.clock.advance(1)
+    for number in range(2):
+        lab.submit(f"ken-{number}", by="ken")
+    lab.claim("eva-0")
+    lab.claim("eva-1")
+    assert lab.order(lab.agent()) == ["ken-0", "ken-1", "eva-2"]
+
+
+def test_a_newcomer_is_seen_at_once_however_many_jobs_wait(lab: Lab) -> None:
+    for number in range(1000):
+        lab.submit(f"eva-{number:04}", by="eva")
+    agent = lab.agent()
+    assert agent.pull(0) is not None
+    lab.clock.advance(1)
+    lab.submit("ken-0", by="ken")
+    before = lab.requests
+    delivery = agent.pull(0)
+    assert delivery is not None
+    assert delivery.sid == "ken-0"
+    assert lab.requests - before <= 64 + 8, "names are read with the priorities, so many in a look"
+
+
+def test_a_signed_job_is_not_counted_with_unsigned_ones_of_that_name(lab: Lab) -> None:
+    for number in range(3):
+        lab.submit(f"false-{number}", by="ken")
+    lab.clock.advance(1)
+    lab.submit_signed("true-0", "ken")
+    assert lab.order(lab.agent())[:2] == ["false-0", "true-0"]
+
+
+def test_who_submitted_is_told_to_the_queue_and_is_no_part_of_the_job(lab: Lab) -> None:
+    lab.submit("job-1", by="eva")
+    delivery = lab.agent().pull(0)
+    assert delivery is not None
+    assert json.loads(delivery.body)["by"] == "eva"
+    assert decode_native(delivery.body, {}) == parse_job({"image": "file:///srv/a.sif"})
+
+
+def test_a_held_job_is_overtaken_by_a_more_urgent_one_that_nobody_runs(lab: Lab) -> None:
+    lab.submit("held")
+    agent = lab.agent()
+    assert lab.order(agent) == ["held"]
+    assert not agent.overtaken("held")
+    lab.submit("same")
+    lab.submit("urgent", priority=5)
+    assert agent.overtaken("held")
+    lab.claim("urgent")
+    assert not agent.overtaken("held"), "another host runs it"
+    lab.records.delete("pending/any-none/held")
+    assert not agent.overtaken("held"), "whoever claims it notices"
 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"\xff", b"[]", b'{"priority": "high"}', b'{"payload": "x"}'])

@@ -332,3 +332,62 @@ def test_a_lane_looks_away_after_many_refusals_in_a_row(made: World) -> None:
     made.submit(requires={"memory": "64TiB"})
     made.clock.advance(10)
     assert step(made, puller) == pytest.approx(LOOK_AWAY * RANDOM)
+
+
+def started(made: World, source: FakeQueue) -> list[str]:
+    """Take turns between the store queue and another one on one worker until both are empty; the jobs as they ran."""
+    parts = Queue("other", source, made.queue.results, FakeDeadLetters(), 0.0)
+    made.change(queues={**made.context.queues, "other": parts})
+    workers = Workers(made.context, 1)
+    loops = [Puller(made.context, queue, workers, WAIT) for queue in made.context.queues.values()]
+    ran: list[str] = []
+
+    def note(puller: Puller) -> None:
+        made.clock.advance(3)  # what found no worker can be had again
+        puller.step(made.clock.boottime())
+        workers.join()
+        ended = made.context.board.ended()
+        ran.extend(live.attempt.sid for live in ended if live.attempt.sid not in ran)
+
+    for _ in range(100):
+        if not made.waiting() and not source.sids:
+            return ran
+        note(loops[0])
+        note(loops[0])
+        note(loops[1])
+    raise AssertionError(f"not over: {made.waiting()}, {source.sids}")
+
+
+def test_a_busy_queue_does_not_starve_another_even_if_it_is_always_faster(made: World) -> None:
+    source = FakeQueue(made.clock, "other")
+    for number in range(4):
+        source.add(f"far-{number}", b'{"api": "edge-agent/v1", "image": "mem://images/tiny.sif"}')
+    near = [made.submit() for _ in range(4)]
+    ran = started(made, source)
+    assert sorted(ran) == sorted([*near, "far-0", "far-1", "far-2", "far-3"])
+    kinds = ["far" if sid.startswith("far") else "near" for sid in ran]
+    assert kinds == ["near", "near", "far", "near", "far", "near", "far", "far"]
+
+
+def test_a_queue_whose_job_found_no_worker_goes_first(made: World) -> None:
+    source = FakeQueue(made.clock, "other")
+    source.add("far-0", b'{"api": "edge-agent/v1", "image": "mem://images/tiny.sif"}')
+    parts = Queue("other", source, made.queue.results, FakeDeadLetters(), 0.0)
+    made.change(queues={**made.context.queues, "other": parts})
+    workers = Workers(made.context, 1)
+    near, far = (Puller(made.context, queue, workers, WAIT) for queue in made.context.queues.values())
+    first, second = made.submit(WAIT_FOR_GO), made.submit()
+    step(made, near)
+    made.wait_for_log(first, "up")
+    far.turn(made.clock.boottime(), WAIT)  # a pull that was on its way when the last worker was taken
+    made.tell(first, "go")
+    workers.join()
+    made.clock.advance(3)
+    step(made, near)
+    assert made.attempts(second) == [], "it waits for its turn"
+    step(made, far)
+    workers.join()
+    assert made.commit("far-0").outcome is Outcome.SUCCEEDED
+    assert step(made, near) == 0.0
+    workers.join()
+    assert made.commit(second).outcome is Outcome.SUCCEEDED
