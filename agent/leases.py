@@ -50,7 +50,8 @@ class Leases:
                 return False
             lease = msgspec.structs.replace(held.lease, handle=handle)
             self._held[sid] = msgspec.structs.replace(held, lease=lease)
-            return True
+        log.info("redelivery adopted", extra={"event": "redelivery-adopted", "sid": sid})
+        return True
 
     def lease(self, sid: str) -> Lease | None:
         """Return the lease as it is now."""
