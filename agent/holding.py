@@ -35,10 +35,10 @@ OVERTAKEN = "overtaken"
 def hold(context: Context, queue: Queue, delivery: Delivery, attempt: Attempt, seat: Seat) -> Attempt | None:
     """Stage a prefetched attempt, wait for room, and claim it; None when it was given back or is over."""
     seat.leave()
-    holding = _Holding(context, queue, delivery, seat, _starves_at(context, queue, delivery))
-    holding.tell()
     claimed, rests_until = None, 0.0
     try:
+        holding = _Holding(context, queue, delivery, seat, _starves_at(context, queue, delivery))
+        holding.tell()
         attempt = _staged(context, attempt)
         why = holding.wait(attempt)
         if why is None:
