@@ -16,6 +16,7 @@ from agent.adapters.pubsub.connection import Connection
 from agent.adapters.pubsub.lane import PubSubLane, sid_of
 from agent.adapters.pubsub.queue import PubSubQueue
 from agent.errors import InvalidInput, Unavailable
+from agent.leases import Leases
 from agent.model.job import parse_job
 from agent.model.records import AttemptRecord, Submission
 from agent.ports import Delivery, Lease
@@ -163,6 +164,25 @@ def test_the_message_of_a_dead_agent_comes_again_and_a_renewed_one_does_not(worl
     assert time.monotonic() - before > SHORT - 1
     assert pulled(lane, 12).sid == "renewed"
     assert time.monotonic() - before > SHORT + 4
+
+
+def test_a_message_whose_deadline_passed_is_adopted_by_the_attempt_that_runs(world: World) -> None:
+    world.publish(edge_sid="job-1")
+    stops: list[tuple[str, str]] = []
+    lane, leases = world.lane(lease=SHORT), Leases(SHORT / 3, lambda sid, why: stops.append((sid, why)))
+    assert world.results.claim(AttemptRecord("job-1", 1, "host-a", "token-a", 0.0))
+    leases.hold(lane, world.results, held(pulled(lane), 1, "token-a"))
+    again = pulled(lane, 20)
+    assert again.sid == "job-1"
+    assert leases.adopt(again.sid, again.handle)
+    leases.step(0.0)
+    assert stops == [], "nobody else has taken the job over"
+    lease = leases.lease("job-1")
+    assert lease == held(again, 1, "token-a")
+    lane.settle(lease)
+    subscription, _, ack_id = again.handle.partition("\n")
+    world.connection.extend(subscription, [ack_id], 0)
+    assert lane.pull(3.0) is None, "it is gone, and not just held"
 
 
 def test_a_lease_is_lost_only_when_another_attempt_took_over(world: World) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.adapters.pubsub.connection import Connection
 from agent.adapters.s3 import S3Records
 from agent.pubsub_plan import Place
 from agent.results import Results
@@ -116,57 +115,6 @@ def test_a_pause_gives_a_held_job_back_to_others_at_once(new_site: NewSite, tmp_
 # --- gaps of the network ----------------------------------------------------------------------------------------------
 
 
-class Lab:
-    """Hosts that reach the emulator through a proxy, or without one; results in a directory."""
-
-    def __init__(self, folder: Path, image: Path, emulator: Emulator, topic: str) -> None:
-        self.folder, self.image, self.emulator = folder, image, emulator
-        self.place = Place("lab-1", topic)
-        self.sites: list[Site] = []
-
-    def site(self, name: str, port: int, lease: str, more: str = "") -> Site:
-        store = self.folder / "store"
-        site = Site(self.folder / name, self.image, queue=store, lease=lease)
-        text = (
-            site.config.read_text()
-            .replace('lanes = ["*"]', "lanes = []")
-            .replace(f'url = "{store}"', f'url = "pubsub://lab-1/{self.place.name}"\nresults = "{store}/results"')
-        )
-        site.config.write_text(f'{text}\n[pubsub]\nendpoint = "127.0.0.1:{port}"\n{more}')
-        self.sites.append(site)
-        return site
-
-
-@pytest.fixture
-def lab(tmp_path: Path, image: Path, emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    lab = Lab(tmp_path, image, emulator, f"h{abs(hash(request.node.name)):x}")
-    yield lab
-    for site in lab.sites:
-        site.end()
-
-
-def test_a_message_that_comes_again_while_its_job_runs_is_adopted(lab: Lab) -> None:
-    """The gap is longer than the lease: the server gives the message out again, and this host gets it itself."""
-    server, lane = Connection(lab.emulator.endpoint), lab.place.subscription("any-none")
-    with Proxy(lab.emulator.port) as proxy:
-        site = lab.site("host-a", proxy.port, lease="10s")
-        site.call("queue", "init")
-        with site.agent():
-            sid = site.submit(WAIT_FOR_GO)
-            site.wait_printed(sid, "up")
-            proxy.cut()
-            again = server.pull(lane, 40.0)
-            assert again is not None, "its deadline has passed"
-            server.extend(lane, [again.ack_id], 0)
-            proxy.restore()
-            wait_until(lambda: "redelivery adopted" in site.agent_log(), 40, "the message is held again")
-            go(site, sid)
-            wait_over(site, sid)
-    assert len(site.attempts(sid)) == 1
-    assert site.commits(sid) == 1
-    assert server.pull(lane, 12.0) is None, "settled by the handle of the redelivery"
-
-
 @pytest.mark.parametrize("gap", ["shorter", "longer"])
 def test_a_gap_to_the_store_loses_a_job_only_to_a_host_that_took_it_over(
     new_site: NewSite, minio: Minio, bucket: str, gap: str
@@ -202,6 +150,35 @@ def _on_s3(new_site: NewSite, minio: Minio, bucket: str, name: str, port: int, l
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------
+
+
+class Lab:
+    """A host with a queue on Pub/Sub, results in a directory, and another queue in a directory."""
+
+    def __init__(self, folder: Path, image: Path, emulator: Emulator, topic: str) -> None:
+        self.folder, self.image, self.emulator = folder, image, emulator
+        self.place = Place("lab-1", topic)
+        self.sites: list[Site] = []
+
+    def site(self, name: str, port: int, lease: str, more: str = "") -> Site:
+        store = self.folder / "store"
+        site = Site(self.folder / name, self.image, queue=store, lease=lease)
+        text = (
+            site.config.read_text()
+            .replace('lanes = ["*"]', "lanes = []")
+            .replace(f'url = "{store}"', f'url = "pubsub://lab-1/{self.place.name}"\nresults = "{store}/results"')
+        )
+        site.config.write_text(f'{text}\n[pubsub]\nendpoint = "127.0.0.1:{port}"\n{more}')
+        self.sites.append(site)
+        return site
+
+
+@pytest.fixture
+def lab(tmp_path: Path, image: Path, emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    lab = Lab(tmp_path, image, emulator, f"h{abs(hash(request.node.name)):x}")
+    yield lab
+    for site in lab.sites:
+        site.end()
 
 
 @pytest.mark.parametrize("prefetch", ["true", "false"])
