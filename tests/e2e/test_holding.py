@@ -68,7 +68,7 @@ def test_a_surplus_job_is_staged_while_another_runs_and_shown_so(site: Site) -> 
     with site.agent():
         site.wait_printed(first, "up")
         second = site.submit("echo second > out")
-        wait_until(lambda: is_held(site, second), 20, "the second job is held")
+        wait_until(lambda: is_held(site, second), 40, "the second job is held")
         assert site.records(f"{second}/attempts/*.json") == []
         assert site.state_of(second) == "waiting"
         assert f"{PREFETCHED} (held)" in site.call("status")
@@ -83,7 +83,7 @@ def test_after_a_kill_a_held_job_is_as_if_it_had_never_come(site: Site) -> None:
     with site.agent() as agent:
         site.wait_printed(first, "up")
         second = site.submit("echo second > out", retries=0)
-        wait_until(lambda: is_held(site, second), 20, "the second job is held")
+        wait_until(lambda: is_held(site, second), 40, "the second job is held")
         staged = site.state / "attempts" / f"{second}.1"
         assert staged.is_dir()
         agent.send_signal(signal.SIGKILL)
@@ -103,9 +103,9 @@ def test_a_pause_gives_a_held_job_back_to_others_at_once(new_site: NewSite, tmp_
     with first.agent():
         first.wait_printed(running, "up")
         held = first.submit()
-        wait_until(lambda: is_held(first, held), 20, "the job is held")
+        wait_until(lambda: is_held(first, held), 40, "the job is held")
         first.call("pause")
-        wait_until(lambda: here(first, held) == {}, 20, "it is given back")
+        wait_until(lambda: here(first, held) == {}, 40, "it is given back")
         second.until_empty()
         assert [each["host"] for each in second.attempts(held)] == ["host-b"]
         go(first, running)
@@ -119,7 +119,7 @@ def test_a_pause_gives_a_held_job_back_to_others_at_once(new_site: NewSite, tmp_
 def test_a_gap_to_the_store_loses_a_job_only_to_a_host_that_took_it_over(
     new_site: NewSite, minio: Minio, bucket: str, gap: str
 ) -> None:
-    lease = "20s" if gap == "shorter" else "5s"
+    lease = "30s" if gap == "shorter" else "5s"
     with Proxy(minio.port) as proxy:
         cut_off, other = (
             _on_s3(new_site, minio, bucket, name, port, lease)
