@@ -21,14 +21,13 @@ from agent.model.job import Image, Job
 from agent.model.records import Burial, Commit, HostRefusal, Outcome
 from agent.model.share import Share
 from agent.model.verdict import Refusal, Standing, Verdict
+from agent.policy import LOOK_AGAIN_NOW, SETUP_FAILURE_HOSTS, Case, hopeless, refusal_delay
 from agent.ports import Delivery, ImageFacts, Lease
+from agent.results import Standing as Turn
 from agent.spare import SEATED, Guest, Seat
 from agent.wire import plain
 
 log = logging.getLogger(__name__)
-
-LOOK_AGAIN_HERE = 600.0  # a refused-here job is looked at again: images appear, hosts change
-LOOK_AGAIN_NOW = (2.0, 10.0)
 
 
 def admit(context: Context, queue: Queue, delivery: Delivery, seat: Seat = SEATED) -> Attempt | None:
@@ -81,7 +80,10 @@ def _admit(
     images = _images(context, decoded)
     verdict = _match(context, decoded, images, context.ledger.free(besides=held.id if held else None))
     if verdict.accepted and seat.taken and not context.spare.blocks(delivery.sid):
-        attempt = _claim(context, queue, delivery, decoded, verdict, held)
+        turn = queue.results.standing(delivery.sid, queue.lease)
+        if _is_hopeless(context, queue, delivery, lease, decoded, turn):
+            return None
+        attempt = _claim(context, queue, delivery, decoded, verdict, turn, held)
         verdict = Verdict(Standing.REFUSED_NOW)
     else:
         attempt = _prefetch(context, queue, delivery, decoded, images, passed_over=seat.taken and not verdict.accepted)
@@ -159,19 +161,41 @@ def _facts(context: Context, image: Image, arch: str, cargo: Cargo) -> ImageFact
     return ImageFacts(arch, 0) if found is None and brought else found
 
 
+def _is_hopeless(
+    context: Context, queue: Queue, delivery: Delivery, lease: Lease, decoded: Decoded, turn: Turn
+) -> bool:
+    """Bury, as it came, the message of a job that three hosts could not set up.
+
+    Whoever gets it after the last of them does so: only here is the message itself at hand.
+    """
+    if turn.expires_in is not None or turn.next_n <= SETUP_FAILURE_HOSTS:
+        return False
+    reason = hopeless(record for record, _ in queue.results.attempts(delivery.sid))
+    if reason is None:
+        return False
+    context.observers.not_run(delivery, decoded.cargo, reason)
+    bury(context, queue, delivery, lease, reason)
+    return True
+
+
 def _claim(
-    context: Context, queue: Queue, delivery: Delivery, decoded: Decoded, verdict: Verdict, held: Attempt | None
+    context: Context,
+    queue: Queue,
+    delivery: Delivery,
+    decoded: Decoded,
+    verdict: Verdict,
+    turn: Turn,
+    held: Attempt | None,
 ) -> Attempt | None:
     """Reserve and claim.
 
     The journal comes first: a claim that nobody remembers would hold the job until its lease ends.
     """
-    standing = queue.results.standing(delivery.sid, queue.lease)
-    if standing.expires_in is not None:
+    if turn.expires_in is not None:
         return None  # claimed by somebody else since it was pulled
-    if standing.next_n != 1:
-        decoded = context.decode(delivery, standing.next_n)
-    attempt = _attempt(context, queue, delivery, decoded, verdict, standing.next_n)
+    if turn.next_n != 1:
+        decoded = context.decode(delivery, turn.next_n)
+    attempt = _attempt(context, queue, delivery, decoded, verdict, turn.next_n)
     if held is not None:
         if held.id != attempt.id or held.arch != attempt.arch:
             return None  # what was staged is for another attempt
@@ -270,14 +294,12 @@ def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Ver
     stuck = verdict.standing is Standing.REFUSED_HERE or not context.ledger.busy()
     if verdict.refusals and context.board.refuse(refused) and stuck:
         _announce(context, queue, lease.sid, verdict.refusals)
-    low, high = LOOK_AGAIN_NOW
-    soon = low + (high - low) * context.random()
-    if verdict.standing is Standing.REFUSED_HERE and not queue.shares_delays:
-        queue.source.release(lease, LOOK_AGAIN_HERE * (1 + context.random() / 2))
-    elif stuck and verdict.refusals:
-        queue.source.release(lease, soon)
+    case = Case.REFUSED_HERE if verdict.standing is Standing.REFUSED_HERE else Case.REFUSED_NOW
+    delay = refusal_delay(case, context.random(), shared=queue.shares_delays)
+    if stuck and verdict.refusals:
+        queue.source.release(lease, delay)
     else:
-        release(context, queue, lease, soon)
+        release(context, queue, lease, delay)
 
 
 def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal, ...]) -> None:

@@ -15,8 +15,8 @@ from agent.attempt import Attempt, Event, State
 from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
 from agent.observing import tell_end
-from agent.policy import Settlement, give_back_delay, settle
-from agent.ports import Delivery, Lease
+from agent.policy import SETTLING, Case, Message, give_back_delay, settle
+from agent.ports import Lease
 from agent.steps import undo_all
 from agent.steps.stage_out import stage_out
 
@@ -66,14 +66,14 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         # Killed before the claim was made, or after all this was done: what the record says stays.
         return Conclusion(attempt, Event.GIVE_BACK, 0.0)
     earlier = [record for record in records if record.n < attempt.n]
-    decision = settle(attempt.end, attempt.job, earlier, context.host_id)
-    if decision is Settlement.DROP:
+    case = settle(attempt.end, attempt.job, earlier)
+    if case is Case.SUPERSEDED:
         supersede(queue, attempt)
         return Conclusion(attempt, Event.OVERTAKEN, 0.0)
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
     attempt = context.counted(attempt)
-    tell_end(context, attempt, final=decision is not Settlement.GIVE_BACK)
-    if decision is Settlement.COMMIT:
+    tell_end(context, attempt, final=SETTLING[case].message is Message.OFF)
+    if SETTLING[case].commits:
         if commit(context, queue, attempt):
             return Conclusion(context.advance(attempt, Event.COMMIT), Event.SETTLE)
         supersede(queue, attempt)
@@ -81,16 +81,6 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         return Conclusion(attempt, Event.OVERTAKEN)
     # The record says "ended" only now, when nothing of it is missing: from here on anybody may take the job.
     queue.results.update(attempt.record())
-    if decision is Settlement.BURY:
-        _bury(context, queue, attempt)
-        queue.source.settle(_lease(context, attempt))
-        return Conclusion(attempt, Event.GIVE_BACK)
-    delay = give_back_delay(attempt.end, earlier, context.back_off, context.random())
+    delay = give_back_delay(case, earlier, context.back_off, context.random())
     context.board.will_return(attempt.sid, context.clock.boottime() + delay)
     return Conclusion(attempt, Event.GIVE_BACK, delay)
-
-
-def _bury(context: Context, queue: Queue, attempt: Attempt) -> None:
-    body = msgspec.json.encode(attempt.table)
-    delivery = Delivery(queue.name, attempt.sid, body, {}, attempt.handle, attempt.claimed_at)
-    queue.dead_letters.bury(delivery, attempt.end.reason or attempt.end.outcome.value, context.host_id)

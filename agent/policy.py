@@ -1,22 +1,13 @@
-"""Decisions about attempts that ended: what the end means, what becomes of the job, how long to wait. Pure.
+"""Decisions about deliveries and attempts: what an end means, what becomes of the job, how long to wait. Pure.
 
-Settling:
-
-    outcome                              becomes
-    succeeded, cancelled                 committed
-    failed, timed-out, out-of-memory     given back while retries are left, for an exit code to retry on;
-                                         else committed
-    expired                              committed
-    stopped                              given back at once
-    deferred, lost                       given back with growing delay
-    setup-failed                         given back with growing delay; on three hosts: dead letter
-    superseded                           dropped: another attempt has it
+SETTLING is the table of all that can happen, with what is done then; `agent/docs/path.md` shows it to people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +18,8 @@ from agent.model.run import Exit
 from agent.model.usage import Usage
 
 SETUP_FAILURE_HOSTS = 3
+LOOK_AGAIN_HERE = 600.0  # seconds; a refused-here job is looked at again: images appear, hosts change
+LOOK_AGAIN_NOW = (2.0, 10.0)
 
 _WHY = {
     "timeout": Outcome.TIMED_OUT,
@@ -88,25 +81,106 @@ def _why_text(why: str, job: Job) -> str:
     return _WHY_TEXT[why]
 
 
-class Settlement(str, Enum):
-    """What becomes of a job after an attempt."""
+class Message(str, Enum):
+    """What happens to the message of a job. LEFT: another attempt has it."""
 
-    COMMIT = "commit"
-    GIVE_BACK = "give-back"
-    BURY = "bury"
-    DROP = "drop"
+    OFF = "taken off"
+    BACK = "given back"
+    LEFT = "left"
 
 
-def settle(ending: Ending, job: Job, earlier: Iterable[AttemptRecord], host: str) -> Settlement:
-    """Decide what becomes of the job; `earlier` are its attempts before this one, on whatever host."""
-    if ending.outcome is Outcome.SUPERSEDED:
-        return Settlement.DROP
+class Pause(str, Enum):
+    """When a message that was given back comes again."""
+
+    NONE = "-"
+    AT_ONCE = "at once"
+    GROWING = "growing"  # [retry] first, doubling up to max
+    SOON = "soon"
+    LATE = "late"
+
+
+class Case(str, Enum):
+    """Everything that can become of a message, or of an attempt at its job. The value is what people read."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed, no retry"
+    FAILED_RETRY = "failed, retry left"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    SETUP_FAILED = "set-up failed"
+    SETUP_FAILED_EVERYWHERE = "set-up failed on three hosts"
+    DEFERRED = "deferred"
+    LOST = "lost"
+    SUPERSEDED = "lease lost"
+    COMMITTED_ELSEWHERE = "committed elsewhere"
+    OVER = "over already"
+    REFUSED_NOW = "refused now"
+    REFUSED_HERE = "refused here"
+    UNREADABLE = "unreadable"
+
+
+class Row(NamedTuple):
+    """What is done in a case.
+
+    ends: what the attempt's record says then, "-" = there is no attempt, or nothing changes in it. commits: it is the
+    job's result. uses_retry: it counts against `retries`. letter: the message becomes a dead letter; a plain queue has
+    none, there it is noted in the results store.
+    """
+
+    message: Message
+    ends: str
+    commits: bool = False
+    uses_retry: bool = False
+    pause: Pause = Pause.NONE
+    letter: bool = False
+
+
+_OUTCOME = "outcome"
+SETTLING: Mapping[Case, Row] = {
+    Case.SUCCEEDED: Row(Message.OFF, _OUTCOME, commits=True),
+    Case.FAILED: Row(Message.OFF, _OUTCOME, commits=True, uses_retry=True),
+    Case.FAILED_RETRY: Row(Message.BACK, _OUTCOME, uses_retry=True, pause=Pause.GROWING),
+    Case.CANCELLED: Row(Message.OFF, _OUTCOME, commits=True),
+    Case.EXPIRED: Row(Message.OFF, "-", commits=True),
+    Case.STOPPED: Row(Message.BACK, _OUTCOME, pause=Pause.AT_ONCE),
+    Case.SETUP_FAILED: Row(Message.BACK, _OUTCOME, pause=Pause.GROWING),
+    Case.SETUP_FAILED_EVERYWHERE: Row(Message.OFF, "-", letter=True),
+    Case.DEFERRED: Row(Message.BACK, _OUTCOME, pause=Pause.GROWING),
+    Case.LOST: Row(Message.BACK, _OUTCOME, pause=Pause.GROWING),
+    Case.SUPERSEDED: Row(Message.LEFT, "superseded"),
+    Case.COMMITTED_ELSEWHERE: Row(Message.OFF, "superseded"),
+    Case.OVER: Row(Message.OFF, "-"),
+    Case.REFUSED_NOW: Row(Message.BACK, "-", pause=Pause.SOON),
+    Case.REFUSED_HERE: Row(Message.BACK, "-", pause=Pause.LATE),
+    Case.UNREADABLE: Row(Message.OFF, "-", letter=True),
+}
+
+_CASES = {
+    Outcome.SUCCEEDED: Case.SUCCEEDED,
+    Outcome.CANCELLED: Case.CANCELLED,
+    Outcome.EXPIRED: Case.EXPIRED,
+    Outcome.STOPPED: Case.STOPPED,
+    Outcome.SETUP_FAILED: Case.SETUP_FAILED,
+    Outcome.DEFERRED: Case.DEFERRED,
+    Outcome.LOST: Case.LOST,
+    Outcome.SUPERSEDED: Case.SUPERSEDED,
+}
+
+
+def settle(ending: Ending, job: Job, earlier: Iterable[AttemptRecord]) -> Case:
+    """Return the case of an attempt that ended; `earlier` are the job's attempts before it, on whatever host."""
     if ending.outcome.is_failure_of_job:
-        return Settlement.GIVE_BACK if _may_retry(ending, job, earlier) else Settlement.COMMIT
-    if ending.outcome is Outcome.SETUP_FAILED:
-        hosts = {record.host for record in earlier if record.outcome is Outcome.SETUP_FAILED} | {host}
-        return Settlement.BURY if len(hosts) >= SETUP_FAILURE_HOSTS else Settlement.GIVE_BACK
-    return Settlement.COMMIT if ending.outcome.is_result else Settlement.GIVE_BACK
+        return Case.FAILED_RETRY if _may_retry(ending, job, earlier) else Case.FAILED
+    return _CASES[ending.outcome]
+
+
+def hopeless(attempts: Iterable[AttemptRecord]) -> str | None:
+    """Return why no further host shall try a job: three could not set it up; None while one may."""
+    failed = [record for record in attempts if record.outcome is Outcome.SETUP_FAILED]
+    if len({record.host for record in failed}) < SETUP_FAILURE_HOSTS:
+        return None
+    return failed[-1].reason or Outcome.SETUP_FAILED.value
 
 
 def _may_retry(ending: Ending, job: Job, earlier: Iterable[AttemptRecord]) -> bool:
@@ -127,9 +201,20 @@ class BackOff(msgspec.Struct, frozen=True):
         return full * (1 - random / 2)
 
 
-def give_back_delay(ending: Ending, earlier: Iterable[AttemptRecord], back_off: BackOff, random: float) -> float:
-    """Return how long this host leaves a job alone that it gives back: growing with failures, else 0."""
-    if ending.outcome is Outcome.STOPPED:
+def give_back_delay(case: Case, earlier: Iterable[AttemptRecord], back_off: BackOff, random: float) -> float:
+    """Return how long this host leaves a job alone whose attempt ended like this, in seconds; random is in [0, 1)."""
+    if SETTLING[case].pause is not Pause.GROWING:
         return 0.0
     failures = sum(record.outcome is not None and record.outcome is not Outcome.STOPPED for record in earlier)
     return back_off.delay(failures + 1, random)
+
+
+def refusal_delay(case: Case, random: float, *, shared: bool) -> float:
+    """Return how long this host leaves a job alone that it refused, in seconds; random is in [0, 1).
+
+    shared: nobody else sees the job meanwhile, so that even one that can never run here is not kept from others.
+    """
+    if SETTLING[case].pause is Pause.LATE and not shared:
+        return LOOK_AGAIN_HERE * (1 + random / 2)
+    low, high = LOOK_AGAIN_NOW
+    return low + (high - low) * random

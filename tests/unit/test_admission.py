@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.admission import LOOK_AGAIN_HERE, admit
+from agent.admission import admit
 from agent.attempt import Attempt, State, from_journal
 from agent.errors import StoreUnavailable
 from agent.ledger import Ledger
 from agent.model.records import Artifact, Commit, Outcome
 from agent.model.share import Share
+from agent.policy import LOOK_AGAIN_HERE
 from agent.ports import ABSENT, Delivery, ImageFacts
 
 from tests.fakes import FakeImages, FakeQueue

@@ -19,6 +19,7 @@ from agent.cli import COMMANDS, cli
 from agent.cli.help import read_pages
 from agent.model.records import Outcome
 from agent.model.verdict import Reason, Standing
+from agent.policy import SETTLING
 from agent.probes.reasons import REMEDIES
 from click.testing import CliRunner
 
@@ -102,6 +103,23 @@ def test_every_outcome_has_its_row() -> None:
 def test_the_table_of_states_is_that_of_the_code() -> None:
     rows = set(re.findall(r"(?m)^\| `([a-z]+)` \| `([a-z-]+)` \| `([a-z]+)` \|$", PAGES["path"]))
     assert rows == {(state.value, event.value, after.value) for (state, event), after in TRANSITIONS.items()}
+
+
+def test_the_table_of_settling_is_that_of_the_code() -> None:
+    table = PAGES["path"].partition("## Settling")[2].partition("##")[0]
+    rows = {name: cells.split(" | ") for name, cells in re.findall(r"(?m)^\| `([^`]+)` \| (.+) \|$", table)}
+    words = {True: "yes", False: "-"}
+    assert rows == {
+        case.value: [
+            row.message.value,
+            row.ends,
+            words[row.commits],
+            words[row.uses_retry],
+            row.pause.value,
+            words[row.letter],
+        ]
+        for case, row in SETTLING.items()
+    }
 
 
 def test_every_reason_why_a_gpu_cannot_be_used_has_its_row() -> None:

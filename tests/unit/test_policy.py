@@ -9,10 +9,21 @@ from agent.model.job import Job, parse_job
 from agent.model.records import AttemptRecord, Outcome
 from agent.model.run import Exit
 from agent.model.usage import Usage
-from agent.policy import BackOff, Settlement, ending_of, give_back_delay, settle
+from agent.policy import (
+    SETTLING,
+    BackOff,
+    Case,
+    Message,
+    Pause,
+    ending_of,
+    give_back_delay,
+    hopeless,
+    refusal_delay,
+    settle,
+)
 
 HOST = "host-a"
-COMMIT, GIVE_BACK, BURY, DROP = Settlement.COMMIT, Settlement.GIVE_BACK, Settlement.BURY, Settlement.DROP
+END, AGAIN = Case.FAILED, Case.FAILED_RETRY
 FAILURES = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY)
 
 
@@ -32,82 +43,110 @@ def record(outcome: Outcome | None, host: str = HOST) -> AttemptRecord:
 
 
 FIRST_ATTEMPT = {
-    Outcome.SUCCEEDED: COMMIT,
-    Outcome.FAILED: COMMIT,
-    Outcome.TIMED_OUT: COMMIT,
-    Outcome.OUT_OF_MEMORY: COMMIT,
-    Outcome.CANCELLED: COMMIT,
-    Outcome.EXPIRED: COMMIT,
-    Outcome.STOPPED: GIVE_BACK,
-    Outcome.SETUP_FAILED: GIVE_BACK,
-    Outcome.DEFERRED: GIVE_BACK,
-    Outcome.LOST: GIVE_BACK,
-    Outcome.SUPERSEDED: DROP,
+    Outcome.SUCCEEDED: Case.SUCCEEDED,
+    Outcome.FAILED: Case.FAILED,
+    Outcome.TIMED_OUT: Case.FAILED,
+    Outcome.OUT_OF_MEMORY: Case.FAILED,
+    Outcome.CANCELLED: Case.CANCELLED,
+    Outcome.EXPIRED: Case.EXPIRED,
+    Outcome.STOPPED: Case.STOPPED,
+    Outcome.SETUP_FAILED: Case.SETUP_FAILED,
+    Outcome.DEFERRED: Case.DEFERRED,
+    Outcome.LOST: Case.LOST,
+    Outcome.SUPERSEDED: Case.SUPERSEDED,
 }
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_first_attempt_without_retries_settles_by_its_outcome(outcome: Outcome) -> None:
-    assert settle(ended(outcome), job(), [], HOST) is FIRST_ATTEMPT[outcome]
+    assert settle(ended(outcome), job(), []) is FIRST_ATTEMPT[outcome]
 
 
 @pytest.mark.parametrize("outcome", FAILURES)
 @pytest.mark.parametrize(
     ("retries", "used", "becomes"),
-    [(0, 0, COMMIT), (1, 0, GIVE_BACK), (1, 1, COMMIT), (2, 1, GIVE_BACK), (2, 2, COMMIT), (2, 5, COMMIT)],
+    [(0, 0, END), (1, 0, AGAIN), (1, 1, END), (2, 1, AGAIN), (2, 2, END), (2, 5, END)],
 )
 def test_failures_of_the_job_are_retried_as_often_as_it_says(
-    outcome: Outcome, retries: int, used: int, becomes: Settlement
+    outcome: Outcome, retries: int, used: int, becomes: Case
 ) -> None:
-    assert settle(ended(outcome, 1), job(retries=retries), [record(Outcome.FAILED)] * used, HOST) is becomes
+    assert settle(ended(outcome, 1), job(retries=retries), [record(Outcome.FAILED)] * used) is becomes
 
 
 @pytest.mark.parametrize(
     ("retry_on", "exit_code", "becomes"),
     [
-        ((), 3, GIVE_BACK),
-        ((3,), 3, GIVE_BACK),
-        ((4, 3), 3, GIVE_BACK),
-        ((4,), 3, COMMIT),
-        ((4,), None, COMMIT),
-        ((), None, GIVE_BACK),
+        ((), 3, AGAIN),
+        ((3,), 3, AGAIN),
+        ((4, 3), 3, AGAIN),
+        ((4,), 3, END),
+        ((4,), None, END),
+        ((), None, AGAIN),
     ],
 )
 def test_only_the_exit_codes_that_the_job_names_are_retried(
-    retry_on: tuple[int, ...], exit_code: int | None, becomes: Settlement
+    retry_on: tuple[int, ...], exit_code: int | None, becomes: Case
 ) -> None:
-    assert settle(ended(Outcome.FAILED, exit_code), job(retries=1, retry_on=retry_on), [], HOST) is becomes
+    assert settle(ended(Outcome.FAILED, exit_code), job(retries=1, retry_on=retry_on), []) is becomes
 
 
 @pytest.mark.parametrize("outcome", [*sorted(set(Outcome) - set(FAILURES)), None])
 def test_what_is_not_the_fault_of_the_job_uses_up_no_retry(outcome: Outcome | None) -> None:
-    assert settle(ended(Outcome.FAILED, 1), job(retries=1), [record(outcome)] * 9, HOST) is GIVE_BACK
+    assert settle(ended(Outcome.FAILED, 1), job(retries=1), [record(outcome)] * 9) is AGAIN
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.EXPIRED])
 def test_results_are_committed_whatever_retries_are_left(outcome: Outcome) -> None:
-    assert settle(ended(outcome), job(retries=9), [], HOST) is COMMIT
+    assert SETTLING[settle(ended(outcome), job(retries=9), [])].commits
 
 
 @pytest.mark.parametrize(
-    ("hosts", "becomes"),
+    ("hosts", "is_hopeless"),
     [
-        ([], GIVE_BACK),
-        (["b"], GIVE_BACK),
-        ([HOST, HOST, HOST], GIVE_BACK),
-        (["b", "b", "b"], GIVE_BACK),
-        (["b", "c"], BURY),
-        (["b", HOST, "c"], BURY),
+        ([], False),
+        (["a", "b"], False),
+        ([HOST, HOST, HOST], False),
+        (["a", "b", "b", "b"], False),
+        (["a", "b", "c"], True),
+        (["a", "b", "a", "c"], True),
     ],
 )
-def test_a_job_that_three_hosts_cannot_set_up_is_buried(hosts: list[str], becomes: Settlement) -> None:
-    earlier = [record(Outcome.SETUP_FAILED, host) for host in hosts]
-    assert settle(ended(Outcome.SETUP_FAILED), job(), earlier, HOST) is becomes
+def test_a_job_that_three_hosts_cannot_set_up_is_hopeless(hosts: list[str], is_hopeless: bool) -> None:
+    assert hopeless(record(Outcome.SETUP_FAILED, host) for host in hosts) == ("setup-failed" if is_hopeless else None)
 
 
-def test_other_ends_on_other_hosts_do_not_bury_a_job() -> None:
-    earlier = [record(outcome, f"host-{outcome.value}") for outcome in Outcome if outcome is not Outcome.SETUP_FAILED]
-    assert settle(ended(Outcome.SETUP_FAILED), job(), earlier, HOST) is GIVE_BACK
+def test_a_hopeless_job_is_given_up_for_the_reason_of_the_last_host() -> None:
+    failed = [msgspec.structs.replace(record(Outcome.SETUP_FAILED, host), reason=host * 2) for host in "abc"]
+    assert hopeless([*failed, record(Outcome.LOST, "d")]) == "cc"
+
+
+def test_other_ends_on_other_hosts_do_not_make_a_job_hopeless() -> None:
+    others = [record(outcome, f"host-{outcome.value}") for outcome in Outcome if outcome is not Outcome.SETUP_FAILED]
+    assert hopeless([*others, record(Outcome.SETUP_FAILED), record(Outcome.SETUP_FAILED, "b")]) is None
+
+
+def test_the_table_has_a_row_for_every_case_and_each_row_makes_sense() -> None:
+    assert set(SETTLING) == set(Case)
+    for case, row in SETTLING.items():
+        assert (row.pause is Pause.NONE) == (row.message is not Message.BACK), case
+        assert not row.letter or row.message is Message.OFF, case
+        assert not (row.commits and row.letter), case
+        assert not row.commits or row.message is Message.OFF, case
+
+
+@pytest.mark.parametrize(
+    ("case", "shared", "delay"),
+    [
+        (Case.REFUSED_NOW, False, 6.0),
+        (Case.REFUSED_NOW, True, 6.0),
+        (Case.REFUSED_HERE, False, 750.0),
+        (Case.REFUSED_HERE, True, 6.0),
+    ],
+)
+def test_what_is_refused_is_left_alone_for_long_only_where_others_see_it(
+    case: Case, shared: bool, delay: float
+) -> None:
+    assert refusal_delay(case, 0.5, shared=shared) == delay
 
 
 # --- what an exit means ---
@@ -197,11 +236,19 @@ def test_pauses_stay_within_half_and_the_whole_however_many_failures(failures: i
 
 
 def test_a_stopped_job_is_given_back_at_once() -> None:
-    assert give_back_delay(ended(Outcome.STOPPED), [record(Outcome.FAILED)] * 3, BACK_OFF, 0.0) == 0.0
+    assert give_back_delay(Case.STOPPED, [record(Outcome.FAILED)] * 3, BACK_OFF, 0.0) == 0.0
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.SETUP_FAILED, Outcome.DEFERRED, Outcome.LOST])
-def test_the_pause_grows_with_every_attempt_that_did_not_just_stop(outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("case", "outcome"),
+    [
+        (Case.FAILED_RETRY, Outcome.FAILED),
+        (Case.SETUP_FAILED, Outcome.SETUP_FAILED),
+        (Case.DEFERRED, Outcome.DEFERRED),
+        (Case.LOST, Outcome.LOST),
+    ],
+)
+def test_the_pause_grows_with_every_attempt_that_did_not_just_stop(case: Case, outcome: Outcome) -> None:
     earlier = [record(Outcome.STOPPED), record(outcome), record(None), record(outcome, "b")]
-    assert give_back_delay(ended(outcome), [], BACK_OFF, 0.0) == 10.0
-    assert give_back_delay(ended(outcome), earlier, BACK_OFF, 0.0) == 40.0
+    assert give_back_delay(case, [], BACK_OFF, 0.0) == 10.0
+    assert give_back_delay(case, earlier, BACK_OFF, 0.0) == 40.0

@@ -199,7 +199,10 @@ def test_a_job_that_three_hosts_cannot_set_up_is_buried(made: World) -> None:
     for n, host in enumerate(("host-b", "host-c"), 1):
         made.overtake(sid, n, host, outcome=Outcome.SETUP_FAILED)
     made.run_one()
+    assert made.buried(sid) is None, "whoever has the message next buries it"
+    made.until_over()
     assert "no such image" in (made.buried(sid) or "")
+    assert len(made.attempts(sid)) == 3
     assert made.results.committed(sid) is None
     assert made.waiting() == []
     assert made.leftovers() == []
