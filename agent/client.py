@@ -142,8 +142,9 @@ class Client:
         """Return what is known of a job."""
         attempts = tuple(record for record, _ in self._results.attempts(sid))
         commit = self._results.committed(sid)
-        letter = None if commit else self._dead_letters.find(sid)
-        buried = letter.reason if letter else None
+        # What became of a letter is in the results store, wherever the letter itself was.
+        letter = None if commit else self._results.burial(sid) or self._dead_letters.find(sid)
+        buried = "; ".join(filter(None, (letter.became, letter.reason))) if letter else None
         known_since = letter.at if letter else attempts[0].claimed_at if attempts else None
         name = next((record.name for record in attempts if record.name), sid)
         submission = self._results.submission(sid) or self._dropped_in(sid, name, known_since)

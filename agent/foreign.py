@@ -5,11 +5,11 @@ What is known of their jobs lies in the results store alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from agent.errors import InvalidInput
 from agent.model.records import Burial, Submission
-from agent.ports import Clock, Delivery, Queued
+from agent.ports import Clock, Delivery, Letter, Queued
 from agent.results import Results
 
 
@@ -37,6 +37,32 @@ class NoSubmitter:
 
     def withdraw(self, sid: str) -> None:
         """Leave the message to the host that gets it: it finds the commit and acknowledges."""
+
+
+class NotedLetterBox:
+    """A LetterBox over what the results store notes: the messages themselves were not kept."""
+
+    def __init__(self, queue: str, results: Results) -> None:
+        self._queue = queue
+        self._results = results
+
+    def letters(self) -> Iterator[Letter]:
+        """Yield what is noted and was not dropped since."""
+        for sid in self._results.sids():
+            noted = self._results.burial(sid)
+            if noted is not None and noted.became is None:
+                yield Letter(sid, self._queue, noted.reason, noted.host, noted.at, {}, None)
+
+    def send(self, letter: Letter, sid: str) -> None:
+        """Refuse it. Raises InvalidInput, always."""
+        hint = "its sender submits it again"
+        raise InvalidInput(f'dead letter {letter.sid} of queue "{self._queue}": its message was not kept', hint=hint)
+
+    def remove(self, letter: Letter) -> None:
+        """Leave it: the note says that it was dropped."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class NotedDeadLetters:

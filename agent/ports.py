@@ -6,7 +6,7 @@ Methods are called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -115,6 +115,41 @@ class DeadLetters(Protocol):
 
     def sids(self) -> tuple[str, ...]:
         """Return the ids of what was buried here, as far as the results store does not list them."""
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A dead letter: the message as it came, why nobody could run it, who found that out, and when.
+
+    at: seconds since the epoch. body None: the message was not kept. handle is opaque to all but its box.
+    """
+
+    sid: str
+    queue: str
+    reason: str
+    host: str
+    at: float
+    attributes: Mapping[str, str]
+    body: bytes | None
+    handle: str = ""
+
+
+class LetterBox(Protocol):
+    """The dead letters of one queue, as operators handle them."""
+
+    def letters(self) -> Iterator[Letter]:
+        """Yield all of them. A broker hands them to nobody else until they are removed or the box is closed."""
+
+    def send(self, letter: Letter, sid: str) -> None:
+        """Put the message on the queue again, durably, as submission `sid`; the letter stays.
+
+        The same call again changes nothing. Raises InvalidInput for a message that was not kept, or has no lane.
+        """
+
+    def remove(self, letter: Letter) -> None:
+        """Remove one of the letters for good; nothing happens when that was done already."""
+
+    def close(self) -> None:
+        """Let go of the letters that were not removed."""
 
 
 class Queued(msgspec.Struct, frozen=True):

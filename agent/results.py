@@ -149,6 +149,10 @@ class Results:
         """Record that a message, of whatever id, lies among the dead letters; False when that was recorded before."""
         return self._create(_burial_key(sid), burial)
 
+    def close_burial(self, sid: str, burial: Burial) -> None:
+        """Record what became of a dead letter, in place of what was recorded before."""
+        self._records.put(_burial_key(sid), msgspec.json.encode(burial))
+
     def burial(self, sid: str) -> Burial | None:
         """Return why and since when a message is dead, or None."""
         return self._read(_burial_key(sid), Burial)

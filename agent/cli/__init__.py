@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "cancel": Entry("agent.cli.cancel:cancel", "End a job, wherever it is."),
     "config": Entry("agent.cli.config:config", "Check or show the configuration."),
+    "dead-letter": Entry("agent.cli.dead_letter:dead_letter", "List, show, requeue or drop dead letters."),
     "decode": Entry("agent.cli.decode:decode", "Show what becomes of a message."),
     "demo": Entry("agent.cli.demo:demo", "Try everything once on this machine."),
     "doctor": Entry("agent.cli.doctor:doctor", "Check what this host needs to do its work."),

@@ -27,7 +27,7 @@ def decode(ctx: click.Context, message: BinaryIO, queue: str | None, as_json: bo
     With --queue it is read by the keys and rules of this host for that queue; without, signatures of native jobs are
     not judged. Secrets are masked. Exits with 0 for a job that would run, with 1 otherwise.
     """
-    reading, keeps_dead = (ANYWHERE, None) if queue is None else _as_in(config_from(ctx).config, queue)
+    reading, keeps_dead = (ANYWHERE, None) if queue is None else reading_in(config_from(ctx).config, queue)
     answer = wire.describe(message.read(wire.MAX_BYTES + 1), {}, reading, keeps_dead)
     answer = {**answer, "reason": answer["reason"] and mask_text(answer["reason"]), "job": mask_data(answer["job"])}
     if as_json:
@@ -37,7 +37,7 @@ def decode(ctx: click.Context, message: BinaryIO, queue: str | None, as_json: bo
     ctx.exit(0 if answer["disposition"] == "run" else 1)
 
 
-def _as_in(config: Config, name: str) -> tuple[Reading, bool]:
+def reading_in(config: Config, name: str) -> tuple[Reading, bool]:
     """Return how messages of the queue are read, and whether it keeps dead letters."""
     from agent.wiring.studioml import keys_of, reading_of
 

@@ -37,7 +37,7 @@ def submit(
     """Put the job described in JOB.toml (- is standard input) into a queue and print its id."""
     config = config_from(ctx).config
     submitted = client(config, default_queue(config, queue))
-    sid = submitted.submit(read_job_file(*read_text(job)), _user(), _signature(config, sign, signer))
+    sid = submitted.submit(read_job_file(*read_text(job)), user(), _signature(config, sign, signer))
     if not wait:
         print_json({"sid": sid, "queue": submitted.queue}) if as_json else click.echo(sid)
         return
@@ -73,7 +73,8 @@ def _signature(config: Config, file: Path | None, signer: str | None) -> Signatu
         raise error.from_source(str(path)) from None
 
 
-def _user() -> str | None:
+def user() -> str | None:
+    """Return who runs the command, None where that has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -7,7 +7,7 @@ Keys, below the results store's root (`sid` is the submission id, `n` counts att
     <sid>/commit              the one result; created once, never changed
     <sid>/cancel              somebody wants the job to end
     <sid>/refused/<host>      why a host cannot run the job
-    <sid>/dead                why nobody can run it, where its queue keeps dead letters elsewhere
+    <sid>/dead                why nobody can run it, where its queue keeps dead letters elsewhere; what became of it
 
 Artifacts of attempt n lie below <sid>/attempts/<n>/ in the artifact store that goes with the results store.
 """
@@ -138,8 +138,12 @@ class HostRefusal(Record, frozen=True):
 
 
 class Burial(Record, frozen=True):
-    """Why a message lies among the dead letters, and since when (seconds since the epoch)."""
+    """Why a message lies among the dead letters, and since when (seconds since the epoch).
+
+    became: what was done with it since ("requeued as ID", "dropped"); None while it lies there.
+    """
 
     reason: str
     host: str
     at: float
+    became: str | None = None

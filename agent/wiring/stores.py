@@ -16,9 +16,9 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.files import FileRecords
 from agent.config import Config, Queue
 from agent.config.places import Bucket
-from agent.deadletters import StoreDeadLetters
+from agent.deadletters import StoreDeadLetters, StoreLetterBox
 from agent.errors import ConfigError, StoreUnavailable
-from agent.foreign import NoSubmitter, NotedDeadLetters
+from agent.foreign import NoSubmitter, NotedDeadLetters, NotedLetterBox
 from agent.model.capabilities import Capabilities, Problem
 from agent.ports import (
     AdvertSource,
@@ -27,6 +27,7 @@ from agent.ports import (
     Bell,
     DeadLetters,
     ImageFetcher,
+    LetterBox,
     QueueAdmin,
     RecordStore,
     Submitter,
@@ -134,6 +135,14 @@ class Stores:
         if is_pubsub(queue.url):
             return self.pubsub(queue).dead_letters()
         return StoreDeadLetters(self.records(queue), SystemClock())
+
+    def letter_box(self, queue: Queue) -> LetterBox:
+        """Return the dead letters of the queue, to be looked at, put back or dropped."""
+        if is_project(queue.url):
+            return NotedLetterBox(queue.name, self.results(queue))
+        if is_pubsub(queue.url):
+            return self.pubsub(queue).letter_box()
+        return StoreLetterBox(self.records(queue), self.bell(queue))
 
     def pubsub(self, queue: Queue) -> PubSubQueue:
         """Return the parts of a queue on Pub/Sub."""

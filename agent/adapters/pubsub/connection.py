@@ -121,16 +121,20 @@ class Connection:
 
     def pull(self, subscription: str, timeout: float) -> ReceivedMessage | None:
         """Return one message, waiting up to `timeout` seconds; None when there was none."""
-        request = PullRequest(subscription=subscription, max_messages=1)
+        messages = self.pull_some(subscription, 1, timeout)
+        return messages[0] if messages else None
+
+    def pull_some(self, subscription: str, most: int, timeout: float) -> Sequence[ReceivedMessage]:
+        """Return up to `most` messages, waiting up to `timeout` seconds for the first; empty when there was none."""
+        request = PullRequest(subscription=subscription, max_messages=most)
         start = self._made().subscriber.pull.future
         call = start(request, timeout=max(timeout, SHORTEST_PULL), metadata=_routing("subscription", subscription))
         self._wait(call)
         if call.cancelled() or call.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-            return None
+            return ()
         if call.code() is not grpc.StatusCode.OK:
             raise unavailable(call.code(), called(subscription), self.server) from call.exception()
-        messages = call.result().received_messages
-        return messages[0] if messages else None
+        return tuple(call.result().received_messages)
 
     def _wait(self, call: Any) -> None:
         """Wait for the end of the call, asleep: the future's own way of waiting wakes up ten times a second."""

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from agent.adapters.pubsub.admin import PubSubAdmin
 from agent.adapters.pubsub.connection import Connection
 from agent.adapters.pubsub.lane import PubSubLane
+from agent.adapters.pubsub.letters import PubSubLetterBox
 from agent.adapters.pubsub.senders import PubSubSenders
 from agent.adapters.pubsub.sending import PubSubDeadLetters, PubSubSubmitter
-from agent.foreign import NotedDeadLetters
-from agent.ports import Clock, DeadLetters
+from agent.foreign import NotedDeadLetters, NotedLetterBox
+from agent.ports import Clock, DeadLetters, LetterBox
 from agent.pubsub_plan import EMULATOR_RETENTION_DAYS, LANES, PLAIN, RETENTION_DAYS, Place, plan
 from agent.results import Results
 
@@ -43,6 +44,12 @@ class PubSubQueue:
         if self._place.plain:
             return NotedDeadLetters(self._results, self._clock)
         return PubSubDeadLetters(self._place, self._connection, self._results, self._clock)
+
+    def letter_box(self) -> LetterBox:
+        """Return the dead letters, as operators handle them."""
+        if self._place.plain:
+            return NotedLetterBox(self._name, self._results)
+        return PubSubLetterBox(self._name, self._place, self._connection, self.submitter())
 
     def senders(self) -> PubSubSenders:
         """Return those who put jobs on the queue."""

@@ -16,6 +16,8 @@ from agent.wire import encode
 # Limits of Pub/Sub: an attribute's value in bytes, and attributes a message, less those that are added here.
 _VALUE_BYTES = 1024
 _ATTRIBUTES = 96
+# What a dead letter's attributes say besides those of its message.
+REASON, HOST, SID = "reason", "host", "sid"
 
 
 class PubSubSubmitter:
@@ -29,14 +31,17 @@ class PubSubSubmitter:
 
     def submit(self, submission: Submission, body: bytes | None = None) -> None:
         """Record the job, then publish it with its lane and id. Raises InvalidInput for a lane that nobody made."""
-        topic = self._topic(submission.lane)
+        topic = self.topic(submission.lane)
         message = encode(parse_job(submission.job)) if body is None else body
         lane = PLAIN if self._place.plain else submission.lane
         self._results.submit(submission)
         self._connection.publish(topic, message, {**attributes_of(lane), SID_ATTRIBUTE: submission.sid})
 
-    def _topic(self, lane: str) -> str:
-        """Return where the jobs of the lane are published; a message without a subscription would be lost at once."""
+    def topic(self, lane: str) -> str:
+        """Return where the jobs of the lane are published; a message without a subscription would be lost at once.
+
+        Raises InvalidInput for a lane that nobody made.
+        """
         path = self._place.subscription(lane)
         found = self._connection.subscription(path)
         if found is None:
@@ -73,7 +78,7 @@ class PubSubDeadLetters:
         if self._results.burial(delivery.sid) is not None:
             return
         kept = dict(list(delivery.attributes.items())[:_ATTRIBUTES])
-        told = {"reason": _cut(reason), "host": host, "sid": _cut(delivery.sid)}
+        told = {REASON: _cut(reason), HOST: host, SID: _cut(delivery.sid)}
         self._connection.publish(self._place.dead_topic, delivery.body, {**kept, **told})
         self._results.bury(delivery.sid, Burial(reason, host, self._clock.time()))
 
