@@ -20,7 +20,7 @@ from agent.model.cargo import Cargo, Decoded
 from agent.model.job import Image, Job
 from agent.model.records import Burial, Commit, HostRefusal, Outcome
 from agent.model.share import Share
-from agent.model.verdict import Refusal, Standing, Verdict
+from agent.model.verdict import Standing, Verdict
 from agent.policy import LOOK_AGAIN_NOW, SETUP_FAILURE_HOSTS, Case, hopeless, refusal_delay
 from agent.ports import Delivery, ImageFacts, Lease
 from agent.results import Standing as Turn
@@ -292,8 +292,9 @@ def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Ver
     refused = Refused(lease.sid, job.name, queue.name, verdict.standing.value, verdict.refusals)
     # With nothing running, it is not another job that is in the way: somebody has to hear of it.
     stuck = verdict.standing is Standing.REFUSED_HERE or not context.ledger.busy()
-    if verdict.refusals and context.board.refuse(refused) and stuck:
-        _announce(context, queue, lease.sid, verdict.refusals)
+    if verdict.refusals and context.board.refuse(refused) and (stuck or queue.results.refusals(lease.sid)):
+        # Where others have said that it does not fit them, it counts that it fits this host, if not now.
+        _announce(context, queue, lease.sid, verdict)
     case = Case.REFUSED_HERE if verdict.standing is Standing.REFUSED_HERE else Case.REFUSED_NOW
     delay = refusal_delay(case, context.random(), shared=queue.shares_delays)
     if stuck and verdict.refusals:
@@ -302,10 +303,10 @@ def _refuse(context: Context, queue: Queue, lease: Lease, job: Job, verdict: Ver
         release(context, queue, lease, delay)
 
 
-def _announce(context: Context, queue: Queue, sid: str, refusals: tuple[Refusal, ...]) -> None:
+def _announce(context: Context, queue: Queue, sid: str, verdict: Verdict) -> None:
     """Tell the submitter, through the results store, why this host does not run the job."""
-    queue.results.refuse(sid, HostRefusal(context.host_id, context.clock.time(), refusals))
-    reasons = "; ".join(f"{refusal}: {refusal.remedy}" for refusal in refusals)
+    queue.results.refuse(sid, HostRefusal(context.host_id, context.clock.time(), verdict.refusals, verdict.standing))
+    reasons = "; ".join(f"{refusal}: {refusal.remedy}" for refusal in verdict.refusals)
     log.info("job does not fit this host", extra={"event": "job-refused", "sid": sid, "reason": reasons})
 
 

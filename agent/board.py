@@ -45,6 +45,11 @@ class Refused(msgspec.Struct, frozen=True):
     standing: str
     refusals: tuple[Refusal, ...]
 
+    @property
+    def unmet(self) -> tuple[object, ...]:
+        """What tells it from another refusal: not what the host has, which changes all the time."""
+        return (self.standing, *((each.reason, each.required) for each in self.refusals))
+
 
 class Live(msgspec.Struct, frozen=True):
     """An attempt with what is going on: the step it is in, a wish to stop it, a delivery that cannot leave.
@@ -188,9 +193,10 @@ class Board:
     # --- refusals ---
 
     def refuse(self, refused: Refused) -> bool:
-        """Remember a refusal; True when it is news (other reasons than last time)."""
+        """Remember a refusal; True when it is news: other requirements than last time, whatever is free by now."""
         with self.changed:
-            news = self._refused.get(refused.sid) != refused
+            before = self._refused.get(refused.sid)
+            news = before is None or before.unmet != refused.unmet
             if news:
                 self._totals = self._totals.plus_refusal({refusal.reason.value for refusal in refused.refusals})
             self._keep(self._refused, refused.sid, refused)

@@ -21,6 +21,7 @@ from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
 from agent.model.usage import Usage
+from agent.model.verdict import Standing
 from agent.ports import ArtifactStore, DeadLetters, Queued, Submitter
 from agent.results import Results, new_sid
 from agent.signing import Signature
@@ -53,6 +54,18 @@ class JobView(msgspec.Struct, frozen=True):
     artifacts: tuple[Artifact, ...] = ()
     refusals: tuple[HostRefusal, ...] = ()
     usage: Usage | None = None
+
+    @property
+    def nearest_miss(self) -> HostRefusal | None:
+        """Return what the host says that misses least; None unless all hosts that have looked refuse the waiting job.
+
+        Nobody has run it yet then, and nobody is going to while hosts and job are as they are.
+        """
+        if self.state != "waiting" or self.attempts or not self.refusals:
+            return None
+        if any(each.standing is not Standing.REFUSED_HERE for each in self.refusals):
+            return None
+        return min(self.refusals, key=lambda each: (len(each.refusals), each.host))
 
     @property
     def is_over(self) -> bool:
@@ -151,6 +164,10 @@ class Client:
         if submission is None:
             raise NotFound(f'queue "{self.queue}" knows no job "{sid}"; `edge-agent jobs` lists them')
         return job_view(submission, attempts, commit, buried, () if commit else self._results.refusals(sid))
+
+    def attempts(self, sid: str) -> tuple[AttemptRecord, ...]:
+        """Return all attempts at a job, first to last, with those that came too late."""
+        return tuple(record for record, _ in self._results.attempts(sid))
 
     def job(self, sid: str) -> Job:
         """Return the job itself. Raises NotFound, and JobError for a message that is none."""

@@ -15,11 +15,12 @@ from functools import partial
 
 import msgspec
 
-from agent.admission import LOOK_AGAIN_NOW, claim_held, give_back, needed, waited
+from agent.admission import claim_held, give_back, needed, waited
 from agent.attempt import Attempt
 from agent.context import Context, Queue
 from agent.errors import EdgeAgentError, HostFault, Unavailable
 from agent.model.job import Job
+from agent.policy import LOOK_AGAIN_NOW
 from agent.ports import Delivery
 from agent.spare import Seat
 from agent.steps import STAGE_STEPS

@@ -15,6 +15,8 @@ from agent.cli.use import show_totals, show_usage
 from agent.client import JobView
 from agent.control.client import ask
 from agent.control.protocol import AttemptView, Snapshot, Status
+from agent.errors import InvalidInput
+from agent.model.records import AttemptRecord
 from agent.model.share import Share
 from agent.model.units import show_duration, show_size
 
@@ -22,20 +24,42 @@ from agent.model.units import show_duration, show_size
 @click.command()
 @click.argument("job", required=False)
 @click.option("--queue", metavar="NAME", help="Look for the job in this queue only.")
+@click.option("--attempts", is_flag=True, help="Show every attempt at JOB, also those that another one overtook.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def status(ctx: click.Context, job: str | None, queue: str | None, as_json: bool) -> None:
+def status(ctx: click.Context, job: str | None, queue: str | None, attempts: bool, as_json: bool) -> None:
     """Show what this host's agent is doing, or what became of JOB, from the results store."""
     config = config_from(ctx).config
     if job is not None:
-        _, view = find_job(config, job, queue)
-        print_json(view) if as_json else _print_job(view)
+        client, view = find_job(config, job, queue)
+        if attempts:
+            _show_attempts(client.attempts(view.sid), as_json)
+        else:
+            print_json(view) if as_json else _print_job(view)
         return
+    if attempts:
+        raise InvalidInput("--attempts without a job", hint="`edge-agent status JOB --attempts`")
     snapshot = ask(config.state_dir, Status())
     if as_json:
         print_json(msgspec.to_builtins(snapshot))
     else:
         _print(snapshot)
+
+
+def _show_attempts(attempts: tuple[AttemptRecord, ...], as_json: bool) -> None:
+    if as_json:
+        # Tokens are proofs of a lease: nobody else needs them.
+        print_json([{**msgspec.to_builtins(each), "token": None} for each in attempts])
+    else:
+        print_table("", ("n", "host", "state", "time", "checkpoint", "why"), [_attempt_row(each) for each in attempts])
+
+
+def _attempt_row(attempt: AttemptRecord) -> tuple[object, ...]:
+    began = attempt.started_at or attempt.claimed_at
+    spent = None if attempt.ended_at is None else show_duration(max(0.0, attempt.ended_at - began))
+    state = attempt.outcome.value if attempt.outcome else attempt.state
+    saved = None if attempt.checkpoint is None else show_size(attempt.checkpoint.size)
+    return (attempt.n, attempt.host, state, spent, saved, attempt.reason)
 
 
 def _print_job(view: JobView) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from agent.model.usage import Usage
-from agent.model.verdict import Refusal
+from agent.model.verdict import Refusal, Standing
 
 
 class Outcome(str, Enum):
@@ -130,11 +130,12 @@ class Cancel(Record, frozen=True):
 
 
 class HostRefusal(Record, frozen=True):
-    """Why one host cannot run the job while the host is as it is."""
+    """Why one host does not run the job. standing: refused-here; refused-now where it fits when the host is free."""
 
     host: str
     at: float
     refusals: tuple[Refusal, ...]
+    standing: Standing = Standing.REFUSED_HERE
 
 
 class Burial(Record, frozen=True):

@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from agent.adapters.s3 import S3Records
 
+from tests.contract.s3_stores import AgingStore, public
 from tests.e2e.site import Site
+from tests.servers import Minio
 from tests.waiting import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -70,6 +75,41 @@ def test_killed_agent_leaves_a_job_that_the_next_agent_ends(
     assert_ended_once(site, sid, "succeeded")
     assert site.output(sid) == "ran\n"
     assert Path(published.removeprefix("file://")).read_text() == "ran\n"
+
+
+@pytest.fixture(params=["s3", "s3 that ignores conditions"])
+def on_s3(request: pytest.FixtureRequest, new_site: Callable[..., Site], minio: Minio, bucket: str) -> Iterator[Site]:
+    """A site whose queue, results and published outputs lie in a bucket."""
+    with ExitStack() as stack:
+        endpoint = minio.endpoint
+        if request.param != "s3":
+            public(minio, bucket)
+            endpoint = stack.enter_context(AgingStore(minio.port, ignores_conditions=True)).endpoint
+        keys = f'access_key = "{minio.access_key}"\nsecret_key = "{minio.secret_key}"\n'
+        allowed = f'[policy]\noutput_prefixes = ["s3://{bucket}/published/"]\n'
+        more = f'[s3]\nendpoint = "{endpoint}"\n{keys}{allowed}'
+        yield new_site(queue=f"s3://{bucket}/lab", more=more)
+
+
+# Between any two of: attempt record, uploads, commit, its record, journal, published copy, acknowledge.
+DELIVERY = moments(SUCCESS[SUCCESS.index(("artifacts.write", 2)) : SUCCESS.index(("runtime.remove", 1))])[1:]
+
+
+@pytest.mark.parametrize(("call", "number", "when"), [("results.claim", 1, "after"), *DELIVERY], ids=str)
+def test_killed_agent_leaves_a_result_on_s3_that_the_next_agent_completes(
+    on_s3: Site, minio: Minio, bucket: str, call: str, number: int, when: str
+) -> None:
+    target = f"s3://{bucket}/published/out"
+    sid = on_s3.submit("echo ran >> out; cat out", outputs=[{"path": "out", "uri": target}])
+    die(on_s3, call, number, when)
+    on_s3.until_empty()
+    assert on_s3.state_of(sid) == "succeeded"
+    results = S3Records(minio.client(), bucket, "lab/results")
+    assert "commit" in results.list(f"{sid}/").records
+    queue = S3Records(minio.client(), bucket, "lab/queue")
+    assert [each for lane in queue.list("pending/").prefixes for each in queue.list(f"pending/{lane}/").records] == []
+    assert minio.client().call("GET", bucket, "published/out").data == b"ran\n"
+    wait_until(lambda: on_s3.leftovers() == [], 10, "nothing is left of the job")
 
 
 @pytest.mark.parametrize(("call", "number", "when"), moments(GIVEN_BACK), ids=str)
