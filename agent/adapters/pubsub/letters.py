@@ -26,14 +26,14 @@ class PubSubLetterBox:
         self._connection = connection
         self._submitter = submitter
         self._subscription = subscription_path(place.project, short(place.dead_topic))
-        self._held: list[str] = []
+        self._held: dict[str, None] = {}  # ack ids, oldest first
 
     def letters(self) -> Iterator[Letter]:
         """Yield the letters that the server hands out until it has none for some seconds; each is held meanwhile."""
         seen: set[str] = set()
         while found := self._connection.pull_some(self._subscription, AT_ONCE, QUIET):
             ack_ids = [each.ack_id for each in found]
-            self._held += ack_ids
+            self._held.update(dict.fromkeys(ack_ids))
             self._connection.extend(self._subscription, ack_ids, HELD)
             for each in found:
                 if each.message.message_id not in seen:  # one that was held for too long comes again
@@ -56,11 +56,11 @@ class PubSubLetterBox:
     def remove(self, letter: Letter) -> None:
         """Acknowledge the letter."""
         self._connection.acknowledge(self._subscription, letter.handle)
-        if letter.handle in self._held:
-            self._held.remove(letter.handle)
+        self._held.pop(letter.handle, None)
 
     def close(self) -> None:
         """Let the letters that are left be seen by others at once."""
-        while self._held:
-            self._connection.extend(self._subscription, self._held[:LET_GO_AT_ONCE], 0)
-            del self._held[:LET_GO_AT_ONCE]
+        held = list(self._held)
+        self._held.clear()
+        for start in range(0, len(held), LET_GO_AT_ONCE):
+            self._connection.extend(self._subscription, held[start : start + LET_GO_AT_ONCE], 0)
