@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
@@ -13,6 +14,8 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.files import FileRecords
 from agent.adapters.s3 import S3Records
 from agent.claims import pending
+from agent.cli import cli
+from agent.config import load_config
 from agent.deadletters import StoreDeadLetters, StoreLetterBox, drop, requeue
 from agent.errors import StoreUnavailable
 from agent.model.job import parse_job
@@ -20,6 +23,8 @@ from agent.ports import DeadLetters, Delivery, Letter, LetterBox, RecordStore
 from agent.pubsub_plan import Place, attributes_of
 from agent.results import Results
 from agent.wire import encode
+from agent.wiring import Stores
+from click.testing import CliRunner
 
 from tests.fakes import START_OF_TIME, FakeClock, FakeRecords
 from tests.servers import Emulator
@@ -146,6 +151,31 @@ def test_a_crash_while_a_letter_is_put_back_neither_loses_nor_doubles_it(world: 
             assert requeue(letter, JOB, box, world.results, 2.0, None) == "job-1+1"
     assert letters(world) == {}
     assert world.waiting() == {"job-1+1": encode(JOB)}
+
+
+def test_the_command_handles_letters_on_pubsub(emulator: Emulator, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[agent]\nstate_dir = "{tmp_path}/state"\n[pubsub]\nendpoint = "{emulator.endpoint}"\n'
+        f'[[queues]]\nname = "lab"\nurl = "pubsub://lab-1/letters-of-the-command"\nresults = "{tmp_path}/results"\n'
+    )
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, ["--config", str(file), *words])
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        return done.stdout
+
+    run("queue", "init", "--lanes", f"{LANE},plain")
+    config = load_config(file, {}, {}).config
+    dead = Stores(config).dead_letters(config.queues[0])
+    dead.bury(Delivery("lab", "bad-1", b"no job", {}, "handle", START_OF_TIME), "not JSON", "host-a")
+    for _ in range(2):
+        (letter,) = json.loads(run("dead-letter", "list", "--json"))
+        assert (letter["letter"], letter["host"], letter["size"]) == ("bad-1", "host-a", 6)
+    assert run("dead-letter", "show", "bad-1").splitlines()[-1] == "no job"
+    assert run("dead-letter", "requeue", "bad-1", "--as-is") == "bad-1 requeued as bad-1+1\n"
+    assert json.loads(run("dead-letter", "list", "--json")) == []
+    assert json.loads(run("status", "bad-1", "--json"))["reason"] == "requeued as bad-1+1; not JSON"
 
 
 class Dying:

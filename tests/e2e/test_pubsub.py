@@ -108,24 +108,6 @@ def test_what_nobody_can_run_becomes_a_dead_letter_that_its_submitter_sees(lab: 
     assert lab.waiting("plain") == 0
 
 
-def test_a_dead_letter_is_listed_without_taking_it_and_put_back_as_it_is(lab: Lab) -> None:
-    site = lab.site()
-    site.call("queue", "init")
-    lab.connection.publish(lab.place.topic, b"no job", {"edge_sid": "bad-1"})
-    site.until_empty()
-    for _ in range(2):
-        (letter,) = json.loads(site.call("dead-letter", "list", "--json"))
-        assert (letter["letter"], letter["host"], letter["size"]) == ("bad-1", "host-a", 6)
-    assert site.call("dead-letter", "show", "bad-1").splitlines()[-1] == "no job"
-    assert site.call("dead-letter", "requeue", "bad-1", "--as-is") == "bad-1 requeued as bad-1+1\n"
-    assert json.loads(site.call("dead-letter", "list", "--json")) == []
-    site.until_empty()
-    assert site.view("bad-1")["reason"].startswith("requeued as bad-1+1; not JSON")
-    assert [each["letter"] for each in json.loads(site.call("dead-letter", "list", "--json"))] == ["bad-1+1"]
-    site.call("dead-letter", "drop", "bad-1+1")
-    assert site.view("bad-1+1")["reason"].startswith("dropped; not JSON")
-
-
 def test_a_cancelled_job_never_starts(lab: Lab) -> None:
     site = lab.site()
     site.call("queue", "init")
