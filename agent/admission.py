@@ -57,8 +57,11 @@ def _answered(context: Context, queue: Queue, delivery: Delivery, seat: Seat, he
         attempt = _admit(context, queue, delivery, lease, seat, held)
     except (Unavailable, HostFault) as error:
         log.warning("job put back", extra={"event": "job-deferred", "sid": delivery.sid, "reason": str(error)})
+        context.board.problem(f"jobs of {queue.name}", str(error))
         release(context, queue, lease, context.back_off.delay(2, context.random()))
         attempt = None
+    else:
+        context.board.problem(f"jobs of {queue.name}", None)
     if attempt is None:
         context.leases.drop(delivery.sid)
     return attempt

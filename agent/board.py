@@ -24,16 +24,20 @@ KEPT = 200  # ended attempts and refusals that a snapshot still shows
 
 
 class Mode(msgspec.Struct, frozen=True):
-    """Whether new work is taken. reason: what the operator, or the agent, noted. since: seconds since the epoch."""
+    """Whether new work is taken. reason: what the operator, or the agent, noted. since: seconds since the epoch.
+
+    held: why a ready agent takes no new work for now, by itself; None = it does.
+    """
 
     name: ModeName = "starting"
     reason: str | None = None
     since: float | None = None
+    held: str | None = None
 
     @property
     def takes_work(self) -> bool:
         """True when new jobs may be pulled."""
-        return self.name == "ready"
+        return self.name == "ready" and self.held is None
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -76,6 +80,7 @@ class Board:
         self._refused: OrderedDict[str, Refused] = OrderedDict()
         self._returning: dict[str, float] = {}
         self._problems: dict[str, str] = {}
+        self._holds: dict[str, str] = {}
         self._totals = Totals()
         self._on_mode = on_mode
         self.events = 0
@@ -88,11 +93,28 @@ class Board:
         return self._mode
 
     def set_mode(self, mode: Mode) -> None:
-        """Change the mode."""
+        """Change the mode; what holds new work stays."""
         with self.changed:
-            self._mode = mode
+            self._mode = msgspec.structs.replace(mode, held=self._mode.held)
             self._stir()
         self._on_mode(mode)
+
+    def hold(self, part: str, why: str | None) -> bool:
+        """Take no new work because of a part of this host, None when it is no reason any more; True when it is news.
+
+        It is a problem of that part, too, and nothing that an operator could resume.
+        """
+        with self.changed:
+            if self._holds.get(part) == why:
+                return False
+            self._holds = {name: each for name, each in self._holds.items() if name != part}
+            if why is not None:
+                self._holds[part] = why
+            held = "; ".join(f"{name}: {each}" for name, each in self._holds.items())
+            self._mode = msgspec.structs.replace(self._mode, held=held or None)
+            self.problem(part, why)
+            self._stir()
+            return True
 
     # --- changes ---
 

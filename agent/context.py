@@ -192,5 +192,6 @@ class Context:
             self.journal.put(attempt.id, to_journal(attempt))
         elif attempt.state.is_end:
             self.journal.remove(attempt.id)
+            self.counters.forget(attempt.id)
         self.board.show(attempt)
         return attempt

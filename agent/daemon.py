@@ -20,8 +20,10 @@ from agent.context import Context
 from agent.control.server import Server
 from agent.discovery import Discovery, Project
 from agent.gpu_sampling import GpuSampling
+from agent.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from agent.loops import Loops
-from agent.outbox import Outbox
+from agent.outbox import Limit, Outbox, in_thread
+from agent.patience import Patience
 from agent.presence import Presence
 from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
@@ -32,12 +34,17 @@ TURN = 0.1  # seconds between looks whether the work is done, with --until-empty
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How this run behaves. Durations in seconds."""
+    """How this run behaves. Durations in seconds.
+
+    patience: how long a run until the queues are empty waits for servers that do not answer. outbox: what may wait.
+    """
 
     workers: int
     pull_wait: float
     until_empty: bool = False
     detach: bool = False
+    patience: float = 600.0
+    outbox: Limit = Limit()
 
 
 class Daemon:
@@ -75,10 +82,15 @@ class Daemon:
         ]
         self._turns = Turns(context, self._workers)
         self._discoveries = {each.name: Discovery(context, each, self._workers, self._turns) for each in projects}
+        self._outbox = Outbox(context, settings.outbox, in_thread, stop.is_set)
+        self._patience = Patience(context, settings.patience)
         self._loops = Loops(context.clock, stop)
 
     def run(self) -> int:
-        """Run until a signal, or with until_empty until nothing is left that this host can run; the exit code."""
+        """Run until a signal, or with until_empty until nothing is left that this host can run; the exit code.
+
+        3 when it was left, since a queue or a store has not answered for as long as the patience lasts.
+        """
         recovered = recover(self._context)
         self._context.leases.step(self._context.clock.boottime())
         for attempt in recovered:
@@ -92,14 +104,14 @@ class Daemon:
         self._wind_down()
         if self._loops.died is not None:
             log.critical("a loop of the agent died", extra={"event": "loop-died", "loop": self._loops.died})
-            return 1
-        return 0
+            return EXIT_FAILED
+        return EXIT_UNAVAILABLE if self._patience.is_over else 0
 
     def _start_loops(self) -> None:
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
         steps = {
             "leases": self._context.leases.step,
-            "outbox": Outbox(self._context).step,
+            "outbox": self._outbox.step,
             "profile": self._presence.profile_step,
             "state": self._presence.state_step,
             "canary": self._canary.step,
@@ -113,14 +125,14 @@ class Daemon:
 
     def _wait(self) -> None:
         while not self._stop.wait(TURN if self._settings.until_empty else None):
-            if self._is_done():
+            if self._is_done() or self._patience.ends():
                 self._stop.set()
 
     def _is_done(self) -> bool:
         board = self._context.board
         if self._workers.busy() or board.live() or board.returning(self._context.clock.boottime()):
             return False
-        return not board.mode.takes_work or self._found_nothing_since(board.events)
+        return board.mode.name != "ready" or (board.mode.takes_work and self._found_nothing_since(board.events))
 
     def _found_nothing_since(self, events: int) -> bool:
         if not all(discovery.has_looked for discovery in self._discoveries.values()):
@@ -140,6 +152,7 @@ class Daemon:
         self._loops.join()
         if self._gpu_sampling is not None:
             self._gpu_sampling.end()
+        self._outbox.join()
         self._presence.leave()
         self._server.close()
         if not self._settings.detach:

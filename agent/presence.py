@@ -97,11 +97,12 @@ class Presence:
         return now + 1.0
 
     def state(self) -> dict[str, Any]:
-        """Return {state, reason, lanes, free, jobs, version}."""
+        """Return {state, reason, lanes, free, jobs, version}; to others, one that holds new work is paused."""
         mode = self._board.mode
+        held = mode.name == "ready" and mode.held is not None
         return {
-            "state": mode.name,
-            "reason": mode.reason,
+            "state": "paused" if held else mode.name,
+            "reason": mode.held if held else mode.reason,
             "lanes": list(self._lanes),
             "free": msgspec.to_builtins(self._ledger.free()),
             "jobs": [live.attempt.id for live in self._board.live() if live.attempt.state is not State.PREFETCHED],

@@ -114,6 +114,9 @@ def check_agent(bench: Bench) -> Iterator[Finding]:
     if mode is not None and mode.name == "faulty":
         remedy = "mend it: the agent goes on once a container of its own runs; `edge-agent resume` skips the wait"
         yield failed("agent", f"it takes no jobs, the host is faulty: {mode.reason}", remedy)
+    elif mode is not None and mode.held is not None:
+        remedy = 'it goes on by itself: see `edge-agent status`, and the page about operations, "At 3 a.m."'
+        yield failed("agent", f"it takes no new jobs for now: {mode.held}", remedy)
     elif mode is None:
         yield good("agent", "none runs here now")
     else:

@@ -72,6 +72,12 @@ def _print(snapshot: Snapshot) -> None:
     now, mode = time.time(), snapshot.mode
     click.echo(f"agent {snapshot.version} on {snapshot.host} (process {snapshot.pid})")
     click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", for {_time_since(mode.since, now)}")
+    if mode.held is not None:
+        click.echo(f"takes no new jobs for now: {mode.held}")
+    waiting = [attempt for attempt in snapshot.attempts if attempt.waiting]
+    if waiting:
+        oldest = min(attempt.claimed_at for attempt in waiting)
+        click.echo(f"{len(waiting)} result(s) wait to leave, the oldest of a job of {_time_since(oldest, now)} ago")
     click.echo(f"free {_share(snapshot.free)} of {_share(snapshot.share)}; lanes {', '.join(snapshot.lanes)}")
     totals = show_totals(snapshot.totals)
     if totals:

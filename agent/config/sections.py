@@ -14,6 +14,7 @@ import msgspec
 from agent.config.base import PositiveSeconds, Section, check_absolute, wrong
 from agent.config.metrics import MetricsSection, check_metrics
 from agent.config.mqtt import MqttSection, check_mqtt
+from agent.config.outbox import OutboxSection
 from agent.config.places import Bucket, bucket_of
 from agent.config.policy import PolicySection, check_policy
 from agent.config.s3 import S3Section, check_s3
@@ -179,6 +180,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: ImagesSection = ImagesSection()
     limits: LimitsSection = LimitsSection()
     cache: CacheSection = CacheSection()
+    outbox: OutboxSection = OutboxSection()
     policy: PolicySection = PolicySection()
     studioml: StudioMLSection = StudioMLSection()
     submit: SubmitSection = SubmitSection()

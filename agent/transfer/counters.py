@@ -16,6 +16,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._moved: dict[str, Moved] = {}
+        self._sent: dict[str, int] = {}
 
     def incoming(self, attempt_id: str, source: Iterable[bytes]) -> Iterator[bytes]:
         """Pass on what comes to this host, counting it."""
@@ -29,6 +30,17 @@ class Counters:
             self._add(attempt_id, Moved(bytes_out=len(piece)))
             yield piece
 
+    def sent(self, attempt_id: str) -> int:
+        """Return the bytes that went to stores since the attempt came here, whoever took them along meanwhile."""
+        with self._lock:
+            return self._sent.get(attempt_id, 0)
+
+    def forget(self, attempt_id: str) -> None:
+        """Keep nothing of an attempt that is at its end."""
+        with self._lock:
+            self._sent.pop(attempt_id, None)
+            self._moved.pop(attempt_id, None)
+
     def came(self, attempt_id: str, size: int) -> None:
         """Count bytes that came to this host already."""
         self._add(attempt_id, Moved(bytes_in=size))
@@ -41,3 +53,5 @@ class Counters:
     def _add(self, attempt_id: str, moved: Moved) -> None:
         with self._lock:
             self._moved[attempt_id] = self._moved.get(attempt_id, _NOTHING) + moved
+            if moved.bytes_out:
+                self._sent[attempt_id] = self._sent.get(attempt_id, 0) + moved.bytes_out

@@ -44,6 +44,7 @@ from agent.metrics import families
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import Decoded
 from agent.modes import load_mode, save_mode
+from agent.outbox import Limit
 from agent.policy import BackOff
 from agent.ports import Advertiser, Bell, Delivery, Observers
 from agent.presence import Presence
@@ -77,6 +78,8 @@ UNTIL_EMPTY_LOOK = 0.5
 # Seconds that one pull from a server may block; one that somebody waits for ends as soon as a lane looks empty.
 PULL = 30.0
 UNTIL_EMPTY_PULL = 2.0
+# Seconds for which an agent that runs until the queue is empty waits for servers that do not answer.
+PATIENCE = 600.0
 # The longest that one pull of a store queue blocks: the queue itself remembers when its next look is due.
 LONGEST_PULL = 2.0
 
@@ -84,9 +87,15 @@ LONGEST_PULL = 2.0
 class Parts:
     """The parts of one agent, each made once, when it is first needed."""
 
-    def __init__(self, config: Config, *, until_empty: bool = False, service: bool = False) -> None:
-        """until_empty: end when nothing is left to run here; service: leave running jobs to the next agent."""
+    def __init__(
+        self, config: Config, *, until_empty: bool = False, service: bool = False, patience: float = PATIENCE
+    ) -> None:
+        """until_empty: end when nothing is left to run here; service: leave running jobs to the next agent.
+
+        patience: seconds for which until_empty waits for servers that do not answer.
+        """
         self.config = config
+        self.patience = patience
         self.until_empty = until_empty
         self.service = service
         self.stop = threading.Event()
@@ -362,6 +371,10 @@ class Parts:
 
         return MetricsServer(address_of(listen), lambda: families(self.desk.snapshot(), self.clock.time()))
 
+    def _outbox_limit(self) -> Limit:
+        wanted = self.config.outbox
+        return Limit(wanted.results, self.ledger.share.disk // 2 if wanted.limit is None else wanted.limit)
+
     def _server(self, desk: Desk) -> Server:
         try:
             return Server(self.config.state_dir, desk.handle)
@@ -377,6 +390,8 @@ class Parts:
             pull_wait=min(LONGEST_PULL, max(map(self._look_every, self.config.queues))) + 0.1,
             until_empty=self.until_empty,
             detach=self.service,
+            patience=self.patience,
+            outbox=self._outbox_limit(),
         )
         return Daemon(
             self.context,
@@ -393,14 +408,14 @@ class Parts:
         )
 
 
-def run_agent(config: Config, *, until_empty: bool = False, service: bool = False) -> int:
-    """Run the agent on this host until it is stopped; return its exit code."""
+def run_agent(config: Config, *, until_empty: bool = False, service: bool = False, patience: float = PATIENCE) -> int:
+    """Run the agent on this host until it is stopped; return its exit code. See Parts."""
     prepare_state_dir(config)
     with ExitStack() as locks:
         locks.enter_context(lock_state_dir(config.state_dir))
         if config.resources.cpus is None or config.resources.memory is None:
             locks.enter_context(lock_host())
-        parts = Parts(config, until_empty=until_empty, service=service)
+        parts = Parts(config, until_empty=until_empty, service=service, patience=patience)
         daemon = parts.daemon()
         metrics = parts.metrics()
         if metrics is not None:

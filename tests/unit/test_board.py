@@ -180,3 +180,21 @@ def test_who_waits_for_a_change_is_woken(board: Board) -> None:
     board.set_mode(Mode("ready"))
     waiter.join(10)
     assert seen.is_set()
+
+
+def test_what_holds_new_work_is_news_once_and_no_mode_ends_it(board: Board) -> None:
+    saved: list[Mode] = []
+    board = Board(saved.append)
+    board.set_mode(Mode("ready"))
+    assert [board.hold("outbox", "full"), board.hold("outbox", "full")] == [True, False]
+    assert (board.mode.takes_work, board.mode.held) == (False, "outbox: full")
+    assert board.problems() == {"outbox": "full"}
+    board.set_mode(Mode("ready", None, 1.0))
+    assert not board.mode.takes_work, "resuming empties no outbox"
+    assert [mode.held for mode in saved] == [None, None], "and a restart finds out itself"
+    board.hold("disk", "full, too")
+    board.hold("outbox", None)
+    assert board.mode.held == "disk: full, too"
+    board.hold("disk", None)
+    assert board.mode.takes_work
+    assert board.problems() == {}

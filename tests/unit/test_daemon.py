@@ -52,7 +52,7 @@ class Running:
         mode: ModeName = "ready",
         back_off: BackOff = AT_ONCE,
         projects: Sequence[Project] = (),
-        **settings: bool,
+        **settings: Any,
     ) -> None:
         made.change(back_off=back_off)
         context = made.context
@@ -429,3 +429,47 @@ def test_a_store_that_fails_now_and_then_loses_no_job(made: World) -> None:
     assert {made.commit(sid).outcome for sid in sids} == {Outcome.SUCCEEDED}
     assert made.waiting() == []
     assert made.leftovers() == []
+
+
+# --- servers that do not answer ---
+
+
+def test_a_run_until_the_queue_is_empty_gives_up_on_a_queue_that_never_answers(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sid = made.submit()
+    made.stores.records.down = True
+    running = Running(made, until_empty=True, patience=60.0).start()
+    wait_until(lambda: made.context.board.problems(), what="the queue is a problem")
+    made.clock.advance(59.0)
+    assert running.code is None
+    made.clock.advance(2.0)
+    assert running.end() == 3
+    assert "servers do not answer" in caplog.text
+    made.stores.records.down = False
+    assert made.waiting() == [sid]
+
+
+def test_a_run_that_gives_up_keeps_the_results_that_cannot_leave(made: World) -> None:
+    sid = made.submit("echo kept")
+    made.stores.artifacts.down = True
+    running = Running(made, back_off=BackOff(1.0, 10.0), until_empty=True, patience=60.0).start()
+    wait_until(lambda: "results for lab" in made.context.board.problems(), what="the result waits")
+    made.clock.advance(61.0)
+    assert running.end() == 3
+    made.stores.artifacts.down = False
+    made.restart()
+    assert made.artifact(sid, "log") == b"kept\n"
+
+
+def test_patience_has_no_end_while_something_runs(made: World) -> None:
+    made.submit(WAIT_FOR_GO)
+    running = Running(made, until_empty=True, patience=60.0).start()
+    sid = made.sids[0]
+    made.wait_for_log(sid, "up")
+    made.context.board.problem("queue other", "does not answer")
+    made.clock.advance(3600.0)
+    made.tell(sid, "go")
+    wait_until(lambda: made.results.committed(sid) is not None, what="its result")
+    made.context.board.problem("queue other", None)
+    assert running.end() == 0

@@ -158,3 +158,18 @@ def test_who_leaves_says_so_and_a_broker_that_is_away_does_not_keep_it(lab: Lab)
     assert [(state["state"], state["reason"]) for state in lab.advertiser.states] == [("offline", "stopped")]
     lab.advertiser.down = True
     lab.presence.leave()
+
+
+def test_others_see_an_agent_that_holds_new_work_as_paused_with_the_reason() -> None:
+    lab = Lab()
+    lab.board.set_mode(Mode("ready"))
+    lab.board.hold("outbox", "full")
+    assert {key: lab.presence.state()[key] for key in ("state", "reason")} == {
+        "state": "paused",
+        "reason": "outbox: full",
+    }
+    lab.board.set_mode(Mode("draining", "for a new disk"))
+    assert lab.presence.state()["reason"] == "for a new disk"
+    lab.board.set_mode(Mode("ready"))
+    lab.board.hold("outbox", None)
+    assert lab.presence.state()["state"] == "ready"

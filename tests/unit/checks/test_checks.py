@@ -127,6 +127,11 @@ def test_a_host_that_the_agent_found_faulty_is_a_failure(new_bench: NewBench) ->
     assert (status, "no space left" in message, "edge-agent resume" in remedy) == ("failure", True, True)
 
 
+def test_an_agent_that_takes_no_jobs_by_itself_is_a_failure(new_bench: NewBench) -> None:
+    status, message, _ = only(new_bench(mode=lambda: Mode("ready", held="outbox: full")), "agent")
+    assert (status, message) == ("failure", "it takes no new jobs for now: outbox: full")
+
+
 def test_where_jobs_need_no_container_a_process_is_tried(new_bench: NewBench) -> None:
     bench = new_bench(profile=UNABLE, trusted=True)
     assert only(bench, "runtime")[0] == "warning"

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 RUNNING = AttemptView("job-1", 1, "train", "lab", State.STARTED, "run", "amd64", False, Share(), 1.0)
 PROBLEM = "NVIDIA A10 at 0000:01:00.0 is not given out: gpu-lost; reboot"
 NONE_ENDED = Totals()
+READY = Mode("ready")
 Show = Callable[..., str]
 
 
@@ -29,8 +30,13 @@ def show(tmp_path: Path) -> Iterator[Show]:
     """A function that returns what `status` prints of an agent with this attempt and these problems."""
     servers: list[Server] = []
 
-    def printed(attempt: AttemptView, totals: Totals = NONE_ENDED, **problems: str) -> str:
-        snapshot = Snapshot("1", "a", 1, Mode("ready"), Share(), Share(), (), (attempt,), (), (), problems, totals)
+    def printed(
+        attempt: AttemptView,
+        totals: Totals = NONE_ENDED,
+        mode: Mode = READY,
+        **problems: str,
+    ) -> str:
+        snapshot = Snapshot("1", "a", 1, mode, Share(), Share(), (), (attempt,), (), (), problems, totals)
         server = Server(tmp_path, lambda command: (snapshot,))
         servers.append(server)
         threading.Thread(target=server.serve, daemon=True).start()
@@ -70,3 +76,10 @@ def test_what_the_ended_jobs_have_used_is_one_line(show: Show) -> None:
     line = "ended since the start: 1 failed, 2 succeeded; 75.2 s of CPU time; 3 MiB fetched, 512 B stored"
     assert line in show(RUNNING, totals).splitlines()
     assert "ended since" not in show(RUNNING)
+
+
+def test_an_agent_that_takes_no_jobs_by_itself_says_why_and_how_much_waits(show: Show) -> None:
+    text = show(msgspec.structs.replace(RUNNING, waiting="store down"), mode=Mode("ready", held="outbox: full"))
+    assert "takes no new jobs for now: outbox: full\n" in text
+    assert "1 result(s) wait to leave, the oldest of a job of " in text
+    assert "wait to leave" not in show(RUNNING)
