@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from agent.errors import HostFault
+from agent.errors import disk_fault
 from agent.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,8 @@ class Cache:
                 self._shrink(0)
             words = (error.strerror or str(error)).lower()
             remedy = "free space there or lower [cache] size" if error.errno in _FULL else "mend the disk or its rights"
-            raise HostFault(f"the cache {self._entries.parent} cannot be written: {words}; {remedy}") from error
+            what = f"the cache {self._entries.parent} cannot be written: {words}; {remedy}"
+            raise disk_fault(error, what) from error
 
     def _prepare(self, size: int) -> None:
         with self._lock:

@@ -27,6 +27,7 @@ from agent.patience import Patience
 from agent.presence import Presence
 from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
+from agent.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,15 @@ class Daemon:
         mode: Mode,
         projects: Sequence[Project] = (),
         gpu_sampling: GpuSampling | None = None,
+        room: Room | None = None,
     ) -> None:
-        """projects: those whose queues are found while the agent runs."""
+        """projects: those whose queues are found while the agent runs. room: None where no disk is watched."""
         self._context = context
         self._settings = settings
         self._server = server
         self._presence = presence
         self._canary = canary
+        self._room = room
         self._end_containers = end_containers
         self._stop = stop
         self._mode = mode
@@ -116,6 +119,7 @@ class Daemon:
             "state": self._presence.state_step,
             "canary": self._canary.step,
             **({} if self._gpu_sampling is None else {"gpu-use": self._gpu_sampling.step}),
+            **({"room": self._room.step} if self._room is not None else {}),
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
             **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
             **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),

@@ -17,6 +17,7 @@
     │   ├── ArtifactMismatch                 content whose digest is not the one that was promised
     │   └── UnsafeArchive                    an archive member that would leave its directory
     └── HostFault                   exit 1   this host failed the job; another host may do better
+        └── DiskFull                         it had no room; nothing is wrong with it or the job otherwise
 
 `recoverable` says whether the same call may succeed later without anybody changing its input.
 """
@@ -24,6 +25,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 EXIT_FAILED = 1
@@ -122,6 +124,15 @@ class HostFault(EdgeAgentError):
     """This host could not do its part (runtime set-up failed, disk full); the job is given back."""
 
     recoverable = True
+
+
+class DiskFull(HostFault):
+    """The disk of this host had no room for what the agent or a job's files need."""
+
+
+def disk_fault(error: OSError, what: str) -> HostFault:
+    """Return the error about a file of this host that cannot be written: `what` is the sentence."""
+    return (DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else HostFault)(what)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -402,6 +402,22 @@ class Journal(Protocol):
         """Return everything remembered, oldest key first."""
 
 
+class Reserve(Protocol):
+    """Disk that is kept for the agent itself, on the disk of its state directory. No method raises."""
+
+    def free(self) -> int:
+        """Return the bytes that others may still write to this disk."""
+
+    def keep(self, spare: int) -> bool:
+        """Take back what was given up, as long as `spare` bytes stay free besides; True when all of it is here."""
+
+    def give(self, least: int = 0) -> bool:
+        """Give up a part when there is no room on this disk without it, and more than `least` bytes are kept.
+
+        False when that is no help.
+        """
+
+
 class Advertiser(Protocol):
     """Tells others about this host."""
 

@@ -11,7 +11,7 @@ from agent.admission import admit
 from agent.attempt import Attempt, Event, State
 from agent.context import Context, Queue
 from agent.delivery import deliver
-from agent.errors import EdgeAgentError, HostFault, InvalidInput, JobFault, StoreUnavailable, Unavailable
+from agent.errors import DiskFull, EdgeAgentError, HostFault, InvalidInput, JobFault, StoreUnavailable, Unavailable
 from agent.holding import hold
 from agent.model.records import Outcome
 from agent.observing import Observation, wish_before_launch
@@ -23,7 +23,12 @@ from agent.watching import watch
 log = logging.getLogger(__name__)
 
 WISHES = {"cancelled": Outcome.CANCELLED, "lease-lost": Outcome.SUPERSEDED}
-FAULTS = {JobFault: Outcome.FAILED, InvalidInput: Outcome.FAILED, StoreUnavailable: Outcome.DEFERRED}
+FAULTS = {
+    JobFault: Outcome.FAILED,
+    InvalidInput: Outcome.FAILED,
+    StoreUnavailable: Outcome.DEFERRED,
+    DiskFull: Outcome.DEFERRED,
+}
 
 
 def work(context: Context, queue: Queue, delivery: Delivery, seat: Seat = SEATED) -> None:
@@ -43,11 +48,11 @@ def stage_and_launch(context: Context, attempt: Attempt) -> Attempt:
             wish = wish_before_launch(context, attempt)
         if wish is not None:
             return context.ended(attempt, WISHES.get(wish, Outcome.STOPPED), f"{wish} before it ran")
-        if step in RUN_STEPS and attempt.state is State.CLAIMED:
-            # The journal knows of the container before the holder does: recovery asks the holder.
-            started = msgspec.structs.replace(attempt, started_at=context.clock.time())
-            attempt = context.advance(started, Event.LAUNCH)
         try:
+            if step in RUN_STEPS and attempt.state is State.CLAIMED:
+                # The journal knows of the container before the holder does: recovery asks the holder.
+                started = msgspec.structs.replace(attempt, started_at=context.clock.time())
+                attempt = context.advance(started, Event.LAUNCH)
             context.board.show(attempt, step.name)
             step.apply(context, attempt)
         except EdgeAgentError as error:

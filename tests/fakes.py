@@ -401,6 +401,31 @@ class FakeDeadLetters:
             return dict(self._letters)
 
 
+class FakeReserve:
+    """A reserve of 16 parts on a disk of `room` bytes for others and itself, of which others have written `used`."""
+
+    def __init__(self, size: int, room: int) -> None:
+        self.size = size
+        self.kept = 0
+        self.room = room
+        self.used = 0
+
+    def free(self) -> int:
+        return max(0, self.room - self.used - self.kept)
+
+    def keep(self, spare: int) -> bool:
+        if self.kept < self.size and self.free() >= self.size - self.kept + spare:
+            self.kept = self.size
+        return self.kept == self.size
+
+    def give(self, least: int = 0) -> bool:
+        part = self.size // 16
+        if self.kept <= least or self.free() >= part:
+            return False
+        self.kept -= part
+        return True
+
+
 class FakeJournal:
     """A journal in memory: hand the same object to the next agent. While `down` is set, it fails."""
 

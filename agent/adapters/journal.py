@@ -6,12 +6,14 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from agent.errors import HostFault
+from agent.errors import DiskFull, HostFault
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
@@ -26,17 +28,22 @@ class SqliteJournal:
     A damaged file is moved aside and a new one started; one of a later release is refused (HostFault).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make_room: Callable[[], bool] = lambda: False) -> None:
+        """make_room: called on a full disk; True when it is worth another try. Raises DiskFull when it is not."""
         self._path = path
+        self._make_room = make_room
         self._lock = threading.Lock()
         with self._translated():
-            try:
-                self._connection = _open(path)
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-                _move_aside(path)
-                self._connection = _open(path)
+            self._connection = self._with_room(self._opened)
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _open(self._path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            _move_aside(self._path)
+            return _open(self._path)
 
     def put(self, key: str, body: bytes) -> None:
         """Remember `body` under `key`; a key that is known keeps its place in the order."""
@@ -59,14 +66,23 @@ class SqliteJournal:
 
     def _write(self, statement: str, values: tuple[str | bytes, ...]) -> None:
         with self._lock, self._translated():
-            self._connection.execute(statement, values)
+            self._with_room(lambda: self._connection.execute(statement, values))
+
+    def _with_room(self, task: Callable[[], T]) -> T:
+        while True:
+            try:
+                return task()
+            except sqlite3.OperationalError as error:
+                # A full disk can look like a broken one where SQLite maps a file. Whether it is full, make_room knows.
+                if not (_is_full(error) or "disk I/O error" in str(error)) or not self._make_room():
+                    raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise HostFault(
+            raise (DiskFull if _is_full(error) else HostFault)(
                 f"journal {self._path}: {error}; check that its directory exists, that the agent may write "
                 "there and that its disk is neither full nor failing"
             ) from error
@@ -96,8 +112,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 200"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(_SCHEMA)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    if version != SCHEMA_VERSION:  # a start on a full disk writes nothing that is there
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     _sync_directory(path.parent)
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

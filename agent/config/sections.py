@@ -70,6 +70,7 @@ class ResourcesSection(Section, frozen=True):
     memory_reserve: Bytes = 256 * MIB
     disk: Bytes | None = None
     disk_reserve: Bytes = GIB
+    agent_reserve: Bytes = 64 * MIB
     gpus: tuple[str, ...] = (ALL_GPUS,)
 
 

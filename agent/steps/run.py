@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import HostFault
+from agent.errors import HostFault, disk_fault
 from agent.ports import NO_DEVICES, ContainerRun, Devices
 from agent.steps.step import Step
 
@@ -64,7 +64,7 @@ def _write_secrets(context: Context, attempt: Attempt) -> Path | None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(context.secret_value(name))
     except OSError as error:
-        raise HostFault(f"secrets cannot be written to {place}: {error.strerror}") from None
+        raise disk_fault(error, f"secrets cannot be written to {place}: {error.strerror}") from None
     return place
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.attempt import Attempt
 from agent.cache import key_of
 from agent.context import Context
-from agent.errors import ArtifactMismatch, ArtifactMissing, HostFault, JobFault, StoreUnavailable, UnsafeArchive
+from agent.errors import ArtifactMismatch, ArtifactMissing, JobFault, StoreUnavailable, UnsafeArchive, disk_fault
 from agent.model.job import Input
 from agent.ports import ArtifactInfo, ArtifactStore
 from agent.steps import checkpoint
@@ -39,7 +39,7 @@ def apply(context: Context, attempt: Attempt) -> None:
     except OSError as error:
         if error.errno in PATHS_AT_FAULT:
             raise JobFault(f"inputs cannot be written where the job wants them: {_place(error, work)}") from None
-        raise HostFault(f"inputs cannot be written below {work}: {error.strerror}") from None
+        raise disk_fault(error, f"inputs cannot be written below {work}: {error.strerror}") from None
 
 
 def _place(error: OSError, work: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import HostFault, JobFault
+from agent.errors import HostFault, JobFault, disk_fault
 from agent.steps.step import PATHS_AT_FAULT, Step
 
 
@@ -35,7 +35,8 @@ def apply(context: Context, attempt: Attempt) -> None:
         for path in (attempt.job.workdir or ".", *attempt.cargo.directories):
             _make_below(directory / "work", path)
     except OSError as error:
-        raise HostFault(f"{directory} cannot be made: {error.strerror}; free space or mend its permissions") from None
+        what = f"{directory} cannot be made: {error.strerror}; free space or mend its permissions"
+        raise disk_fault(error, what) from None
 
 
 def _make_below(work: Path, path: str) -> None:

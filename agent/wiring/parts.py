@@ -19,6 +19,7 @@ from agent.adapters.gpus import HostGpus
 from agent.adapters.locks import lock_host, lock_state_dir
 from agent.adapters.logged import LogAdvertiser
 from agent.adapters.nvml_samples import NvmlSamples
+from agent.adapters.reserve import FileReserve
 from agent.adapters.spec import JobLimits
 from agent.board import Board
 from agent.cache import Cache
@@ -51,6 +52,7 @@ from agent.presence import Presence
 from agent.probes import look_at_gpus
 from agent.pubsub_choice import queue_of
 from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
+from agent.room import Room
 from agent.spare import Spare, Terms
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ class Parts:
         self.service = service
         self.stop = threading.Event()
         self.stores = Stores(config, self.stop)
+        self.reserve = FileReserve(config.state_dir, config.resources.agent_reserve)
+        self.stores.make_room = self.reserve.give
         self.clock = SystemClock()
 
     @cached_property
@@ -205,7 +209,7 @@ class Parts:
             observers=self._observers,
             images=images_of(config, self.stores.access, self.cache, self.presence.profile, self.clock),
             runtime=self.runtime,
-            journal=SqliteJournal(config.state_dir / "journal.sqlite"),
+            journal=SqliteJournal(config.state_dir / "journal.sqlite", self.reserve.give),
             ledger=self.ledger,
             leases=Leases(self.lease_every, self._stop_job),
             board=self.board,
@@ -405,6 +409,7 @@ class Parts:
             mode=load_mode(self.config.state_dir, faulty=not self.until_empty),
             projects=self._projects,
             gpu_sampling=GpuSampling(self.board, NvmlSamples(self.config.state_dir), self.context.gpu_uses),
+            room=Room(self.board, self.reserve, self.config.state_dir, self.config.resources.agent_reserve),
         )
 
 

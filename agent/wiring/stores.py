@@ -55,6 +55,7 @@ class Stores:
         """stopping: ends every wait for a server."""
         self.config = config
         self.found_problem: Callable[[], None] = lambda: None
+        self.make_room: Callable[[], bool] = lambda: False
         self._stopping = stopping
         self._results: dict[Path | Bucket, Results] = {}
         self._lock = threading.Lock()
@@ -184,7 +185,8 @@ class Stores:
             return self.s3.records(root)
         # The queue of this agent alone is made when it is first needed. Any other may just not be mounted.
         embedded = root.is_relative_to(self.config.state_dir)
-        return FileRecords.make(root) if embedded else FileRecords(root)
+        make = FileRecords.make if embedded else FileRecords
+        return make(root, lambda: self.make_room())
 
     @cached_property
     def access(self) -> ArtifactAccess:

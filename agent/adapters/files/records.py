@@ -7,10 +7,12 @@ missing is taken for "no such record", since the disk may just not be mounted.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,36 +36,34 @@ class FileRecords:
     Ages count by the clock of the file system, which on a network share is its server's.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, make_room: Callable[[], bool] = lambda: False) -> None:
+        """make_room: called when the disk is full; True when writing is worth another try."""
         self._root = root
+        self._make_room = make_room
         self._temp = root / _TEMP
         self._clock: _ClockReading | None = None
         self._remove_leftovers()
 
     @classmethod
-    def make(cls, root: Path) -> FileRecords:
+    def make(cls, root: Path, make_room: Callable[[], bool] = lambda: False) -> FileRecords:
         """Create the directory as a record store, or use the one there. Raises StoreUnavailable."""
         with translated(root):
             (root / _TEMP).mkdir(parents=True, exist_ok=True)
             sync_path(root)
             sync_path(root.parent)
-        return cls(root)
+        return cls(root, make_room)
 
     def put(self, key: str, body: bytes, *, create: bool = False) -> bool:
         """Store the record; with `create` only if there is none. ValueError for a key that is none."""
         target = self._file(key)
         self._check_size(target, len(body))
         with translated(target):
-            temp = self._write_temp(body)
-            try:
-                return self._place(temp, target, create)
-            except NoAtomicCreate:
-                raise StoreUnavailable(
-                    f"{self._root}: its file system has neither hard links nor a rename that never replaces; "
-                    "two hosts could both take a job there; use a store on another file system"
-                ) from None
-            finally:
-                temp.unlink(missing_ok=True)
+            while True:
+                try:
+                    return self._put(target, body, create)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or not self._make_room():
+                        raise
 
     def get(self, key: str) -> Stored | None:
         """Return the record, or None. ValueError for a key that is none."""
@@ -106,6 +106,18 @@ class FileRecords:
                 self._require_store()
             else:
                 sync_path(target.parent)
+
+    def _put(self, target: Path, body: bytes, create: bool) -> bool:
+        temp = self._write_temp(body)
+        try:
+            return self._place(temp, target, create)
+        except NoAtomicCreate:
+            raise StoreUnavailable(
+                f"{self._root}: its file system has neither hard links nor a rename that never replaces; "
+                "two hosts could both take a job there; use a store on another file system"
+            ) from None
+        finally:
+            temp.unlink(missing_ok=True)
 
     def _file(self, key: str) -> Path:
         *above, name = key_parts(key)
