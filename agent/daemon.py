@@ -19,8 +19,8 @@ from agent.canary import Canary
 from agent.context import Context
 from agent.control.server import Server
 from agent.discovery import Discovery, Project
-from agent.gpu_sampling import GpuSampling
 from agent.errors import EXIT_FAILED, EXIT_UNAVAILABLE
+from agent.gpu_sampling import GpuSampling
 from agent.loops import Loops
 from agent.outbox import Limit, Outbox, in_thread
 from agent.patience import Patience

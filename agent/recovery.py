@@ -5,7 +5,8 @@ claimed      (was never asked)         gives back
 started      absent                    gives back
 started      running                   follows it again
 started      exited                    delivers
-started      lost, or other boot       reports it lost, gives back
+started      lost                      reports it lost, gives back
+             other boot                delivers what waited in the outbox, reports all others lost, gives back
 committed    -                         publishes, settles, undoes
 nothing      files of an attempt       undoes
 """
@@ -19,6 +20,7 @@ import msgspec
 from agent.attempt import Attempt, State, from_journal
 from agent.context import Context
 from agent.errors import HostFault, Unavailable
+from agent.keeping import is_kept
 from agent.model.records import Outcome
 from agent.ports import Lease
 from agent.steps import undo_all
@@ -79,7 +81,9 @@ def _recovered(context: Context, attempt: Attempt) -> Attempt:
 
 
 def _after_reboot(context: Context, attempt: Attempt) -> Attempt:
-    """A container that ended before the host went down has its exit.json; all others went down with the host."""
-    if context.runtime.status(attempt.id).exit is not None:
-        return attempt
-    return context.ended(attempt, Outcome.LOST, "the host was restarted while it ran")
+    """What waited in the outbox was made durable (agent.keeping); of all others files may have gone with the host."""
+    if context.runtime.status(attempt.id).exit is None:
+        return context.ended(attempt, Outcome.LOST, "the host was restarted while it ran")
+    if not is_kept(context.directory(attempt.id)):
+        return context.ended(attempt, Outcome.LOST, "the host was restarted before its results were safe")
+    return attempt

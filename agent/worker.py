@@ -13,6 +13,7 @@ from agent.context import Context, Queue
 from agent.delivery import deliver
 from agent.errors import DiskFull, EdgeAgentError, HostFault, InvalidInput, JobFault, StoreUnavailable, Unavailable
 from agent.holding import hold
+from agent.keeping import keep
 from agent.model.records import Outcome
 from agent.observing import Observation, wish_before_launch
 from agent.ports import Delivery
@@ -85,5 +86,15 @@ def follow(context: Context, attempt: Attempt) -> None:
         deliver(context, attempt)
     except (Unavailable, HostFault) as error:
         log.warning("results wait", extra={"event": "results-wait", "attempt": attempt.id, "reason": str(error)})
+        _keep(context, attempt)
         live = context.board.find(attempt.sid)  # it may have been committed on the way
         context.board.wait_in_outbox(live.attempt if live else attempt, str(error))
+
+
+def _keep(context: Context, attempt: Attempt) -> None:
+    """Let what the job left survive a power cut while it waits; where that fails, the job would run again after one."""
+    try:
+        keep(context.directory(attempt.id))
+    except OSError as error:
+        fields = {"event": "not-kept", "attempt": attempt.id, "reason": str(error)}
+        log.warning("waiting results may not survive a power cut", extra=fields)

@@ -123,11 +123,25 @@ def test_a_container_of_another_boot_is_lost(made: World) -> None:
     assert made.leftovers() == []
 
 
-def test_a_container_that_ended_before_the_reboot_is_delivered(made: World) -> None:
-    attempt = start(made, "true")
-    assert made.runtime.status(attempt.id, 10).exit is not None
+def test_results_that_waited_in_the_outbox_are_delivered_after_a_reboot(made: World) -> None:
+    sid = made.submit("echo x > out", outputs=[{"path": "out"}])
+    made.stores.artifacts.down = True
+    made.run_one()
+    made.stores.artifacts.down = False
     made.restart(rebooted=True)
-    assert_over_once(made, attempt.sid, Outcome.SUCCEEDED)
+    assert_over_once(made, sid, Outcome.SUCCEEDED)
+    assert made.artifact(sid, "outputs/out") == b"x\n"
+
+
+def test_results_whose_files_may_have_gone_with_the_power_are_made_again(made: World) -> None:
+    """The end of the container is durable before the files that the job wrote."""
+    attempt = start(made, "echo x > out", outputs=[{"path": "out"}])
+    assert made.runtime.status(attempt.id, 10).exit is not None
+    (made.directory(attempt.sid) / "work" / "out").write_bytes(b"")
+    made.restart(rebooted=True)
+    made.until_over()
+    assert made.artifact(attempt.sid, "outputs/out") == b"x\n"
+    assert [record.outcome for record in made.attempts(attempt.sid)] == [Outcome.LOST, Outcome.SUCCEEDED]
 
 
 def test_a_committed_attempt_is_published_and_settled(tmp_path: Path) -> None:
