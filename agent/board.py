@@ -26,13 +26,15 @@ KEPT = 200  # ended attempts and refusals that a snapshot still shows
 class Mode(msgspec.Struct, frozen=True):
     """Whether new work is taken. reason: what the operator, or the agent, noted. since: seconds since the epoch.
 
-    held: why a ready agent takes no new work for now, by itself; None = it does.
+    by: the operator who wanted it, None = the agent itself. held: why a ready agent takes no new work for now, by
+    itself; None = it does.
     """
 
     name: ModeName = "starting"
     reason: str | None = None
     since: float | None = None
     held: str | None = None
+    by: str | None = None
 
     @property
     def takes_work(self) -> bool:

@@ -28,10 +28,12 @@ from agent.presence import Presence
 from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
 from agent.room import Room
+from agent.wishes import Wishes
 
 log = logging.getLogger(__name__)
 
 TURN = 0.1  # seconds between looks whether the work is done, with --until-empty
+FIRST_LOOK = 5.0  # seconds that the first look for wishes from elsewhere may hold up the first pull
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -65,8 +67,12 @@ class Daemon:
         projects: Sequence[Project] = (),
         gpu_sampling: GpuSampling | None = None,
         room: Room | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
-        """projects: those whose queues are found while the agent runs. room: None where no disk is watched."""
+        """projects: those whose queues are found while the agent runs. room: None where no disk is watched.
+
+        wishes: None = nobody elsewhere is heard.
+        """
         self._context = context
         self._settings = settings
         self._server = server
@@ -77,6 +83,7 @@ class Daemon:
         self._stop = stop
         self._mode = mode
         self._gpu_sampling = gpu_sampling
+        self._wishes = wishes
         self._workers = Workers(context, settings.workers)
         self._pullers = [
             puller
@@ -112,6 +119,10 @@ class Daemon:
 
     def _start_loops(self) -> None:
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
+        if self._wishes is not None:
+            # A host that was drained while it was off must not take a job first.
+            self._loops.start("wishes", self._wishes.step)
+            self._wishes.wait_looked(FIRST_LOOK)
         steps = {
             "leases": self._context.leases.step,
             "outbox": self._outbox.step,
@@ -158,6 +169,8 @@ class Daemon:
             self._gpu_sampling.end()
         self._outbox.join()
         self._presence.leave()
+        if self._wishes is not None:
+            self._wishes.leave()
         self._server.close()
         if not self._settings.detach:
             self._end_containers()

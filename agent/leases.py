@@ -42,6 +42,11 @@ class Leases:
         with self._lock:
             return sid in self._held
 
+    def sids(self) -> tuple[str, ...]:
+        """Return the jobs of which a delivery is held, from the pull on."""
+        with self._lock:
+            return tuple(self._held)
+
     def adopt(self, sid: str, handle: str) -> bool:
         """Take the handle of a redelivery of a job that is here; False when it is not."""
         with self._lock:

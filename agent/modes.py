@@ -33,12 +33,16 @@ def load_mode(state_dir: Path, *, faulty: bool = True) -> Mode:
 
 def save_mode(state_dir: Path, mode: Mode) -> None:
     """Remember the mode, as a whole or not at all."""
-    place = state_dir / FILE
     try:
-        with place.with_suffix(".new").open("wb") as file:
-            file.write(msgspec.json.encode(mode))
-            file.flush()
-            os.fsync(file.fileno())
-        place.with_suffix(".new").replace(place)
+        write_whole(state_dir / FILE, msgspec.json.encode(mode))
     except OSError as error:
         log.warning("mode cannot be saved", extra={"event": "mode-unsaved", "reason": str(error)})
+
+
+def write_whole(place: Path, body: bytes) -> None:
+    """Write a small file of the state directory durably, as a whole or not at all. Raises OSError."""
+    with place.with_suffix(".new").open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    place.with_suffix(".new").replace(place)

@@ -425,7 +425,7 @@ class Advertiser(Protocol):
         """Announce what the host is."""
 
     def state(self, state: Mapping[str, Any]) -> None:
-        """Announce what the host is doing: {state, reason, lanes, free, jobs, version}."""
+        """Announce what the host is doing: {state, reason, by, lanes, free, jobs, version}."""
 
 
 class Advert(msgspec.Struct, frozen=True):

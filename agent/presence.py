@@ -97,12 +97,13 @@ class Presence:
         return now + 1.0
 
     def state(self) -> dict[str, Any]:
-        """Return {state, reason, lanes, free, jobs, version}; to others, one that holds new work is paused."""
+        """Return {state, reason, by, lanes, free, jobs, version}; to others, one that holds new work is paused."""
         mode = self._board.mode
         held = mode.name == "ready" and mode.held is not None
         return {
             "state": "paused" if held else mode.name,
             "reason": mode.held if held else mode.reason,
+            "by": None if held else mode.by,
             "lanes": list(self._lanes),
             "free": msgspec.to_builtins(self._ledger.free()),
             "jobs": [live.attempt.id for live in self._board.live() if live.attempt.state is not State.PREFETCHED],

@@ -6,7 +6,7 @@ import click
 
 from agent import wiring
 from agent.cli.context import config_from
-from agent.cli.output import print_json, print_table
+from agent.cli.output import because, print_json, print_table
 from agent.fleet.registry import HostView, fold
 from agent.model.capabilities import Capabilities
 from agent.model.units import show_duration, show_size
@@ -44,7 +44,7 @@ def _row(host: HostView) -> tuple[object, ...]:
     usable = None if profile.gpus is None else sum(bool(gpu.usable) for gpu in profile.gpus)
     return (
         host.id,
-        f"{host.state}{' (stale)' if host.stale else ''}{f': {host.reason}' if host.reason else ''}",
+        f"{host.state}{' (stale)' if host.stale else ''}{because(host.reason, host.by)}",
         profile.cpu.arch,
         None if cpus is None else f"{cpus:g}",
         None if memory is None else show_size(memory),

@@ -29,6 +29,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         click.echo("".join(f"{line}\n" for line in _plain(title, columns, cells)), nl=False)
 
 
+def because(reason: str | None, by: str | None) -> str:
+    """Return what follows the name of a mode: why, and who wanted it."""
+    return (f": {reason}" if reason else "") + (f", by {by}" if by else "")
+
+
 def _cell(value: object) -> str:
     text = "-" if value is None else str(value)
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -9,7 +9,7 @@ import msgspec
 
 from agent.cli.context import config_from
 from agent.cli.jobs import COLUMNS, row
-from agent.cli.output import print_json, print_table
+from agent.cli.output import because, print_json, print_table
 from agent.cli.stores import find_job
 from agent.cli.use import show_totals, show_usage
 from agent.client import JobView
@@ -71,7 +71,7 @@ def _print_job(view: JobView) -> None:
 def _print(snapshot: Snapshot) -> None:
     now, mode = time.time(), snapshot.mode
     click.echo(f"agent {snapshot.version} on {snapshot.host} (process {snapshot.pid})")
-    click.echo(f"{mode.name}" + (f": {mode.reason}" if mode.reason else "") + f", for {_time_since(mode.since, now)}")
+    click.echo(f"{mode.name}{because(mode.reason, mode.by)}, for {_time_since(mode.since, now)}")
     if mode.held is not None:
         click.echo(f"takes no new jobs for now: {mode.held}")
     waiting = [attempt for attempt in snapshot.attempts if attempt.waiting]

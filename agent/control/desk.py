@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from agent import __version__
-from agent.board import Mode, ModeName
+from agent.board import Mode
 from agent.context import Context
 from agent.control.protocol import (
     Answer,
@@ -23,6 +23,7 @@ from agent.control.protocol import (
     Snapshot,
     view,
 )
+from agent.model.hosts import Wanted, Wish
 from agent.model.records import Cancel as CancelRecord
 from agent.transfer.stream import CHUNK
 
@@ -32,10 +33,18 @@ LOOK = 0.5  # seconds between looks at a log that somebody follows
 class Desk:
     """Answers commands for one running agent."""
 
-    def __init__(self, context: Context, lanes: tuple[str, ...], closing: threading.Event) -> None:
+    def __init__(
+        self,
+        context: Context,
+        lanes: tuple[str, ...],
+        closing: threading.Event,
+        wanted: Callable[[Wish], None] | None = None,
+    ) -> None:
+        """wanted: does what an operator wants of the host; None = sets the mode, and nobody elsewhere is told."""
         self._context = context
         self._lanes = lanes
         self._closing = closing
+        self._wanted = wanted or self._set_mode
 
     def handle(self, command: AnyCommand) -> Iterable[Answer]:
         """Carry out one command."""
@@ -44,15 +53,18 @@ class Desk:
         if isinstance(command, Cancel):
             return (self._cancel(command.sid),)
         if isinstance(command, Pause):
-            self._set_mode("paused", command.note)
+            self._want("paused", command.by, command.note)
         elif isinstance(command, Drain):
-            self._set_mode("draining", command.note)
+            self._want("draining", command.by, command.note)
         elif isinstance(command, Resume):
-            self._set_mode("ready", None)
+            self._want("ready", command.by)
         return (self.snapshot(),)
 
-    def _set_mode(self, name: ModeName, note: str | None) -> None:
-        self._context.board.set_mode(Mode(name, note, self._context.clock.time()))
+    def _want(self, want: Wanted, by: str | None, note: str | None = None) -> None:
+        self._wanted(Wish(want, self._context.clock.time(), by, note))
+
+    def _set_mode(self, wish: Wish) -> None:
+        self._context.board.set_mode(Mode(wish.want, wish.note, wish.at, wish.by))
 
     def snapshot(self) -> Snapshot:
         """Return how things are."""

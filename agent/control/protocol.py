@@ -34,19 +34,23 @@ class Status(Command, frozen=True):
 
 
 class Pause(Command, frozen=True):
-    """Take no new work; what runs goes on."""
+    """Take no new work; what runs goes on. by: who wants it, as they say themselves."""
 
     note: str | None = None
+    by: str | None = None
 
 
 class Drain(Command, frozen=True):
     """Take no new work, and end (an agent that is not a service) or stay idle when the last job is delivered."""
 
     note: str | None = None
+    by: str | None = None
 
 
 class Resume(Command, frozen=True):
     """Take work again."""
+
+    by: str | None = None
 
 
 class Cancel(Command, frozen=True):

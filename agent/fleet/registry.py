@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 
 
 class HostView(msgspec.Struct, frozen=True):
-    """One host. age: seconds since it last told its state, None = nobody knows.
+    """One host. by: the operator who wanted the state. age: seconds since it last told its state, None = nobody knows.
 
     state: starting, ready, paused, draining, faulty, offline, or unknown when only its capabilities are known.
     stale: it told nothing for a while and did not say goodbye. instances: the agents that speak in its name; more
@@ -25,6 +25,7 @@ class HostView(msgspec.Struct, frozen=True):
     id: str
     state: str = UNKNOWN
     reason: str | None = None
+    by: str | None = None
     age: float | None = None
     stale: bool = False
     version: str | None = None
@@ -53,6 +54,7 @@ class _State(msgspec.Struct, frozen=True):
 
     state: str
     reason: str | None = None
+    by: str | None = None
     lanes: tuple[str, ...] = ()
     free: dict[str, Any] = {}
     jobs: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ def _with_state(host: HostView, advert: Advert) -> HostView:
         host,
         state=told.state,
         reason=told.reason,
+        by=told.by,
         age=advert.age,
         version=told.version,
         lanes=told.lanes,

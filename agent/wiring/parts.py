@@ -39,6 +39,7 @@ from agent.errors import ConfigError, Unavailable
 from agent.foreign import NotedDeadLetters
 from agent.gpu_sampling import GpuSampling
 from agent.gpu_watch import GpuWatch
+from agent.hosts import BELL
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.metrics import families
@@ -54,6 +55,7 @@ from agent.pubsub_choice import queue_of
 from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
 from agent.room import Room
 from agent.spare import Spare, Terms
+from agent.wishes import Wishes
 
 if TYPE_CHECKING:
     from agent.adapters.mqtt import MqttConnection
@@ -170,12 +172,33 @@ class Parts:
             report=lambda problem: self.board.problem("host-id", problem),
         )
 
-    def _bell(self, queue: Queue) -> Bell | None:
+    def _bell(self, name: str) -> Bell | None:
         if self.mqtt is None:
             return None
         from agent.adapters.mqtt import MqttBell
 
-        return MqttBell(self.mqtt, queue.name)
+        return MqttBell(self.mqtt, name)
+
+    @cached_property
+    def wishes(self) -> Wishes:
+        """What operators want of this host."""
+        wishes = Wishes(
+            self._host_id(),
+            self.stores.hosts(self.config.queues),
+            self.board,
+            self._jobs_here,
+            self.clock,
+            self.config.state_dir,
+        )
+        bell = self._bell(BELL)
+        if bell is not None:
+            bell.on_ring([self._host_id()], wishes.ring)
+        return wishes
+
+    def _jobs_here(self) -> tuple[str, ...]:
+        """Return the ids of all jobs that this host holds, from the pull to the delivery of their results."""
+        live = {live.attempt.sid for live in self.board.live()}
+        return tuple(sorted(live | set(self.context.leases.sids())))
 
     @cached_property
     def presence(self) -> Presence:
@@ -335,7 +358,7 @@ class Parts:
             look_every=self._look_every(queue),
             clock=self.clock,
             stopping=self.stop,
-            bell=self._bell(queue),
+            bell=self._bell(queue.name),
         )
         return QueueParts(
             queue.name,
@@ -397,6 +420,7 @@ class Parts:
             patience=self.patience,
             outbox=self._outbox_limit(),
         )
+        desk = Desk(self.context, self.lanes, self.stop, self.wishes.want)
         return Daemon(
             self.context,
             settings,
@@ -410,6 +434,7 @@ class Parts:
             projects=self._projects,
             gpu_sampling=GpuSampling(self.board, NvmlSamples(self.config.state_dir), self.context.gpu_uses),
             room=Room(self.board, self.reserve, self.config.state_dir, self.config.resources.agent_reserve),
+            wishes=self.wishes,
         )
 
 

@@ -19,6 +19,7 @@ from agent.config.places import Bucket
 from agent.deadletters import StoreDeadLetters, StoreLetterBox
 from agent.errors import ConfigError, StoreUnavailable
 from agent.foreign import NoSubmitter, NotedDeadLetters, NotedLetterBox
+from agent.hosts import BELL, Hosts
 from agent.model.capabilities import Capabilities, Problem
 from agent.ports import (
     AdvertSource,
@@ -75,6 +76,10 @@ class Stores:
     def result_records(self, queue: Queue) -> RecordStore:
         """Return the bare records of the queue's results store. Raises StoreUnavailable."""
         return self._records(queue.results_root)
+
+    def hosts(self, queues: Sequence[Queue]) -> dict[str, Hosts]:
+        """Return the hosts of the queues' results stores, each store once, by its URI. Raises StoreUnavailable."""
+        return {queue.results_root.as_uri(): Hosts(self.result_records(queue)) for queue in queues}
 
     def make(self, queue: Queue) -> None:
         """Create the stores of the queue where they are not there yet, and try what they promise."""
@@ -206,12 +211,19 @@ class Stores:
 
     def bell(self, queue: Queue) -> Bell | None:
         """The submitters' bell of the queue, where there is a broker. Raises ConfigError."""
+        return self._bell(queue.name)
+
+    def host_bell(self) -> Bell | None:
+        """The bell of hosts, whose lanes are their ids, where there is a broker. Raises ConfigError."""
+        return self._bell(BELL)
+
+    def _bell(self, name: str) -> Bell | None:
         broker = broker_of(self.config)
         if broker is None:
             return None
         from agent.adapters.mqtt import SubmitterBell
 
-        return SubmitterBell(broker, queue.name)
+        return SubmitterBell(broker, name)
 
 
 def broker_of(config: Config) -> Broker | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def test_a_paused_agent_stays_paused_over_a_restart_until_it_is_resumed(site: Si
         assert site.call("pause", "--note", "new fan") == "paused; 0 job(s) here\n"
     sid = site.submit()
     with site.agent():
-        assert site.call("status").splitlines()[1].startswith("paused: new fan, for ")
+        assert re.match(r"paused: new fan, by \S+, for ", site.call("status").splitlines()[1])
         assert site.call("drain") == "draining; 0 job(s) here\n"
     site.until_empty()
     assert site.state_of(sid) == "waiting"

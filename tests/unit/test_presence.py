@@ -147,7 +147,7 @@ def test_the_state_says_what_is_free(lab: Lab) -> None:
     lab.ledger.adopt("job-1.1", Share(0.5, 400, 100))
     lab.board.set_mode(Mode("ready"))
     state = lab.presence.state()
-    assert set(state) == {"state", "reason", "lanes", "free", "jobs", "version"}
+    assert set(state) == {"state", "reason", "by", "lanes", "free", "jobs", "version"}
     assert (state["state"], state["lanes"], state["jobs"]) == ("ready", ["any-none"], [])
     assert state["free"] == {"cpus": 1.5, "memory": 600, "disk": 900, "gpus": ()}
     msgspec.json.encode(state)

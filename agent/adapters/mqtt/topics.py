@@ -1,8 +1,9 @@
 """The topics of the agents on a broker.
 
 edge-agent/v1/hosts/<host>/capabilities     retained: edge-agent/capabilities/v1
-edge-agent/v1/hosts/<host>/state            retained: {state, reason, lanes, free, jobs, version, instance}
+edge-agent/v1/hosts/<host>/state            retained: {state, reason, by, lanes, free, jobs, version, instance}
 edge-agent/v1/bell/<queue>/<lane>           empty, not retained: a job waits there
+edge-agent/v1/bell/@hosts/<host>            the same: somebody wants something of the host, see agent.hosts
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Hosts that are paused, drained and resumed from another machine: one that shares nothing but the results store."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.hosts import Hosts
+
+from tests.e2e.site import Site
+from tests.e2e.test_s3 import on_s3, results
+from tests.servers import Minio, Mosquitto
+from tests.waiting import wait_until
+
+NewSite = Callable[..., Site]
+UNTIL_TOLD = "echo up; until [ -e go ]; do sleep 0.1; done; echo done > out"
+
+
+def with_broker(site: Site, mosquitto: Mosquitto) -> None:
+    site.config.write_text(site.config.read_text() + f'[mqtt]\nurl = "{mosquitto.url}"\n')
+
+
+def mode(site: Site) -> tuple[str, str | None, str | None]:
+    """Return the mode of the agent that runs at the site, with why and by whom."""
+    told: dict[str, Any] = json.loads(site.call("status", "--json"))["mode"]
+    return told["name"], told["reason"], told["by"]
+
+
+def note(minio: Minio, bucket: str, host: str = "host-a") -> Any:
+    """Return what the host says of itself in the store."""
+    told = Hosts(results(minio, bucket)).told(host)
+    return None if told is None else told.note
+
+
+def test_a_host_is_drained_and_resumed_from_another_machine(
+    new_site: NewSite, minio: Minio, bucket: str, mosquitto: Mosquitto
+) -> None:
+    host, desk = (on_s3(new_site, minio, bucket, name) for name in ("host-a", "desk"))
+    for site in (host, desk):
+        with_broker(site, mosquitto)
+    sid = desk.submit(UNTIL_TOLD)
+    with host.agent():
+        host.wait_printed(sid, "up")
+        # By looking alone the host would see it within half a minute; the bell makes that a second.
+        early = desk.run("drain", "--host", "host-a", "--note", "new fan", "--wait", "--timeout", "6s", "--json")
+        (told,) = json.loads(early.stdout)["hosts"]
+        assert (early.returncode, told["seen"], told["state"], told["jobs"]) == (1, True, "draining", [sid])
+        assert told["reason"] == "new fan"
+        name, reason, by = mode(host)
+        assert (name, reason) == ("draining", "new fan")
+        assert "@" in (by or "")
+        later = desk.submit()
+        (host.directory(sid) / "work" / "go").touch()
+        done = desk.run("drain", "--all", "--wait", "--timeout", "60s")
+        assert (done.returncode, done.stdout.endswith("; no jobs there\n")) == (0, True), done.stderr
+        assert (desk.state_of(sid), desk.state_of(later)) == ("succeeded", "waiting")
+        assert desk.call("resume", "--host", "host-a").startswith("host-a  ready is wanted (number 3); it is draining")
+        desk.wait_state(later, "succeeded")
+
+
+def test_a_wish_waits_for_a_host_that_is_off_and_keeps_it_from_its_first_job(
+    new_site: NewSite, minio: Minio, bucket: str
+) -> None:
+    host, desk = (on_s3(new_site, minio, bucket, name) for name in ("host-a", "desk"))
+    with host.agent() as process:
+        wait_until(lambda: note(minio, bucket) is not None)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert note(minio, bucket).state == "offline"
+    desk.call("pause", "--host", "host-a", "--note", "not now")
+    sid = desk.submit()
+    host.until_empty()
+    assert desk.state_of(sid) == "waiting"
+    with host.agent():
+        assert mode(host)[:2] == ("paused", "not now")
+        host.call("resume")
+        desk.wait_state(sid, "succeeded")
+        wait_until(lambda: note(minio, bucket).wish == 2, 10, "the store knows what was told at the host")
+
+
+def test_a_host_that_nobody_knows_and_a_store_that_nobody_shares_are_told(
+    new_site: NewSite, minio: Minio, bucket: str, tmp_path: Path
+) -> None:
+    desk = on_s3(new_site, minio, bucket, "desk")
+    done = desk.run("pause", "--host", "host-z")
+    assert (done.returncode, 'no host "host-z" has used' in done.stderr) == (1, True)
+    assert desk.run("drain", "--timeout", "5s").returncode == 2
+    plain = tmp_path / "plain.toml"
+    plain.write_text(
+        f'[agent]\nstate_dir = "{tmp_path}/x"\n[[queues]]\nname = "s"\nurl = "pubsub://project-1/rmq_q?plain"\n'
+    )
+    desk.config = plain
+    done = desk.run("drain", "--all")
+    assert done.returncode == 2
+    assert "set queues.results to one that this machine and the hosts reach" in done.stderr
