@@ -18,6 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
+from agent.livelog import LiveLogs
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
 from agent.model.usage import Usage
@@ -36,7 +37,7 @@ class JobView(msgspec.Struct, frozen=True):
     """What the stores know of one job.
 
     state: waiting, claimed, started, dead, or the outcome of the commit; in lists also unreadable, for a damaged
-    record. Times in seconds since the epoch. usage: of the attempt that ended last.
+    record. Times in seconds since the epoch. usage: of the attempt that ended last. n: the attempt that the view shows.
     """
 
     sid: str
@@ -54,6 +55,7 @@ class JobView(msgspec.Struct, frozen=True):
     artifacts: tuple[Artifact, ...] = ()
     refusals: tuple[HostRefusal, ...] = ()
     usage: Usage | None = None
+    n: int | None = None
 
     @property
     def nearest_miss(self) -> HostRefusal | None:
@@ -109,14 +111,16 @@ def _with_commit(view: JobView, commit: Commit) -> JobView:
         reason=commit.reason,
         artifacts=commit.artifacts,
         usage=commit.usage,
+        n=commit.n,
     )
 
 
 def _with_attempt(view: JobView, newest: AttemptRecord) -> JobView:
     if newest.outcome is None:
-        return msgspec.structs.replace(view, state=newest.state, host=newest.host, started_at=newest.started_at)
+        started = newest.started_at
+        return msgspec.structs.replace(view, state=newest.state, host=newest.host, started_at=started, n=newest.n)
     reason = f"attempt {newest.n} on {newest.host}: {newest.reason or newest.outcome.value}"
-    return msgspec.structs.replace(view, reason=reason, artifacts=newest.artifacts, usage=newest.usage)
+    return msgspec.structs.replace(view, reason=reason, artifacts=newest.artifacts, usage=newest.usage, n=newest.n)
 
 
 class Client:
@@ -219,6 +223,11 @@ class Client:
             if view.is_over:
                 return view
             threading.Event().wait(POLL)
+
+    @property
+    def live(self) -> LiveLogs:
+        """The logs of jobs that run."""
+        return LiveLogs(self._results.records)
 
     def log(self, sid: str, offset: int = 0) -> Iterator[bytes]:
         """Yield the saved log from byte `offset` on. Raises NotFound when none is saved."""

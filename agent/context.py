@@ -39,6 +39,7 @@ from agent.ports import (
 )
 from agent.results import Results
 from agent.spare import Spare
+from agent.streaming import Streams
 from agent.transfer.counters import Counters
 
 # Waits up to so many seconds for a delivery, as JobSource.pull does.
@@ -111,7 +112,7 @@ class Context:
     """Everything the path of a job needs.
 
     decode: a delivery and the number of the attempt that it is read for into a job; raises JobError, HostFault.
-    gpus: None where no job is granted one.
+    gpus: None where no job is granted one. streams: who tells what jobs print; None where nobody is told.
     """
 
     host_id: str
@@ -136,6 +137,7 @@ class Context:
     cache: Cache | None = None
     gpus: Gpus | None = None
     spare: Spare = field(default_factory=Spare)
+    streams: Streams | None = None
     counters: Counters = field(default_factory=Counters)
     gpu_uses: GpuUses = field(default_factory=GpuUses)
     log_limit: int = 256 * 1024**2

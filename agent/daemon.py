@@ -131,6 +131,7 @@ class Daemon:
             "canary": self._canary.step,
             **({} if self._gpu_sampling is None else {"gpu-use": self._gpu_sampling.step}),
             **({"room": self._room.step} if self._room is not None else {}),
+            **({"streams": self._context.streams.step} if self._context.streams is not None else {}),
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
             **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
             **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),

@@ -40,6 +40,8 @@ def deliver(context: Context, attempt: Attempt) -> Attempt:
     if end.attempt.state is State.COMMITTED:
         publish(context, queue, end.attempt.artifacts)
         queue.source.settle(_lease(context, attempt))
+    if context.streams is not None:
+        context.streams.finish(attempt)
     undo_all(context, attempt.id)
     context.ledger.release(attempt.id)
     lease = _lease(context, attempt)

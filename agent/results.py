@@ -50,6 +50,11 @@ class Results:
         # A renewal reads and rewrites a record: an update in between would be undone.
         self._rewriting = threading.Lock()
 
+    @property
+    def records(self) -> RecordStore:
+        """The bare records."""
+        return self._records
+
     def submit(self, submission: Submission) -> bool:
         """Record what was submitted; False when this sid was submitted before."""
         return self._create(f"{submission.sid}/submission", submission)

@@ -43,6 +43,7 @@ from agent.hosts import BELL
 from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.metrics import families
+from agent.livelog import LiveLogs
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import Decoded
 from agent.modes import load_mode, save_mode
@@ -55,6 +56,7 @@ from agent.pubsub_choice import queue_of
 from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
 from agent.room import Room
 from agent.spare import Spare, Terms
+from agent.streaming import Streams
 from agent.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -193,7 +195,17 @@ class Parts:
         bell = self._bell(BELL)
         if bell is not None:
             bell.on_ring([self._host_id()], wishes.ring)
+            bell.on_ring([self._host_id()], self.streams.ring)
         return wishes
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Who tells followers elsewhere what jobs print."""
+
+        def logs(queue: str) -> LiveLogs:
+            return LiveLogs(self.context.queues[queue].results.records)
+
+        return Streams(self.board, lambda attempt: self.context.directory(attempt), logs, self.clock)
 
     def _jobs_here(self) -> tuple[str, ...]:
         """Return the ids of all jobs that this host holds, from the pull to the delivery of their results."""
@@ -244,6 +256,7 @@ class Parts:
             cache=self.cache,
             gpus=HostGpus(live_host(config)),
             spare=Spare(Terms(config.agent.prefetch, config.agent.prefetch_hold, config.agent.starve_after)),
+            streams=self.streams,
         )
 
     @cached_property
