@@ -8,6 +8,8 @@ Keys, below the results store's root (`sid` is the submission id, `n` counts att
     <sid>/cancel              somebody wants the job to end
     <sid>/refused/<host>      why a host cannot run the job
     <sid>/dead                why nobody can run it, where its queue keeps dead letters elsewhere; what became of it
+    <sid>/watch               somebody follows it, see agent.model.live
+    @hosts/                   no jobs: see agent.model.hosts
 
 Artifacts of attempt n lie below <sid>/attempts/<n>/ in the artifact store that goes with the results store.
 """

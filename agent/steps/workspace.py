@@ -6,6 +6,7 @@
     secrets/    the granted secrets, one file each (read only in the job)
     image       link to the image that runs
     log         what the job printed
+    live        some of the log is in the results store, for those who follow it
     mark.sh, seccomp.json                      what the runtime reads when it starts the container
     run.json, exit.json, stop.json, marker     the holder's
 """

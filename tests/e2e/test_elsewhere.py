@@ -1,17 +1,20 @@
-"""Hosts that are paused, drained and resumed from another machine: one that shares nothing but the results store."""
+"""Hosts that are paused and jobs that are followed from another machine, which shares nothing but the servers."""
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from agent.hosts import Hosts
 
-from tests.e2e.site import Site
+from tests.e2e.site import Site, to_toml
 from tests.e2e.test_s3 import on_s3, results
+from tests.proxy import Proxy
 from tests.servers import Minio, Mosquitto
 from tests.waiting import wait_until
 
@@ -96,3 +99,90 @@ def test_a_host_that_nobody_knows_and_a_store_that_nobody_shares_are_told(
     done = desk.run("drain", "--all")
     assert done.returncode == 2
     assert "set queues.results to one that this machine and the hosts reach" in done.stderr
+
+
+@contextmanager
+def background(site: Site, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs meanwhile; it is killed at the end if it still runs."""
+    argv = site.argv(*arguments)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that the command prints."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what the command printed, once it has ended well."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    # Not by communicate(): it does not know what readline has read ahead.
+    printed, remarks = process.stdout.read(), process.stderr.read()
+    assert process.wait(60) == 0, remarks
+    return printed, remarks
+
+
+def wait_remark(process: subprocess.Popen[str], text: str) -> None:
+    """Wait until the command has said something with the text."""
+    assert process.stderr is not None
+    assert any(text in line for line in process.stderr), f"it never says {text!r}"
+
+
+def test_a_log_is_followed_from_another_machine_while_its_link_is_cut_in_between(
+    new_site: NewSite, minio: Minio, bucket: str, mosquitto: Mosquitto
+) -> None:
+    host = on_s3(new_site, minio, bucket, "host-a")
+    with Proxy(minio.port) as link:
+        desk = on_s3(new_site, minio, bucket, "desk", endpoint=f"http://127.0.0.1:{link.port}")
+        for site in (host, desk):
+            with_broker(site, mosquitto)
+        sid = desk.submit("echo up; until [ -e more ]; do sleep 0.1; done; echo more; " + UNTIL_TOLD)
+        with host.agent(), background(desk, "logs", "-f", sid) as follower:
+            assert line(follower) == "up\n"
+            link.cut()
+            (host.directory(sid) / "work" / "more").touch()
+            wait_remark(follower, " now: ")
+            link.restore()
+            assert line(follower) == "more\n"
+            (host.directory(sid) / "work" / "go").touch()
+            assert end(follower)[0] == "up\n"
+            wait_until(lambda: results(minio, bucket).list(f"{sid}/attempts/1/live/").records == {}, 10)
+
+
+def test_submit_waits_with_the_log_without_a_broker(
+    new_site: NewSite, minio: Minio, bucket: str, tmp_path: Path
+) -> None:
+    host, desk = (on_s3(new_site, minio, bucket, name) for name in ("host-a", "desk"))
+    job = tmp_path / "job.toml"
+    job.write_text(to_toml(desk.job(UNTIL_TOLD, name="live", outputs=[{"path": "out"}])))
+    with host.agent(), background(desk, "submit", str(job), "--wait") as follower:
+        assert line(follower) == "up\n"
+        (sid,) = desk.client.sids()
+        (host.directory(sid) / "work" / "go").touch()
+        printed, remarks = end(follower)
+        assert printed == ""
+        assert f"{sid}  succeeded on host-a" in remarks
+
+
+def test_a_follower_goes_along_when_the_job_moves_to_another_host(
+    new_site: NewSite, minio: Minio, bucket: str, mosquitto: Mosquitto
+) -> None:
+    one, two, desk = (on_s3(new_site, minio, bucket, name) for name in ("host-a", "host-b", "desk"))
+    for site in (one, two, desk):
+        with_broker(site, mosquitto)
+    sid = desk.submit(UNTIL_TOLD)
+    with background(desk, "logs", "-f", sid) as follower:
+        with one.agent() as first:
+            assert line(follower) == "up\n"
+            first.send_signal(signal.SIGTERM)
+            first.wait(60)
+        with two.agent():
+            assert line(follower) == "up\n"
+            (two.directory(sid, 2) / "work" / "go").touch()
+            assert "attempt 1 is over, attempt 2 begins: its log is a new one" in end(follower)[1]
