@@ -42,8 +42,8 @@ from agent.gpu_watch import GpuWatch
 from agent.hosts import BELL
 from agent.leases import Leases
 from agent.ledger import Ledger
-from agent.metrics import families
 from agent.livelog import LiveLogs
+from agent.metrics import families
 from agent.model.capabilities import Capabilities
 from agent.model.cargo import Decoded
 from agent.modes import load_mode, save_mode
@@ -400,7 +400,7 @@ class Parts:
     @cached_property
     def desk(self) -> Desk:
         """Who answers commands and shows how things are."""
-        return Desk(self.context, self.lanes, self.stop)
+        return Desk(self.context, self.lanes, self.stop, self.wishes.want)
 
     def metrics(self) -> MetricsServer | None:
         """Serve metrics from now on; None where nobody wants them. Raises Unavailable when the address is taken."""
@@ -433,7 +433,6 @@ class Parts:
             patience=self.patience,
             outbox=self._outbox_limit(),
         )
-        desk = Desk(self.context, self.lanes, self.stop, self.wishes.want)
         return Daemon(
             self.context,
             settings,
