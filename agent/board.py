@@ -33,8 +33,8 @@ class Mode(msgspec.Struct, frozen=True):
     name: ModeName = "starting"
     reason: str | None = None
     since: float | None = None
-    held: str | None = None
     by: str | None = None
+    held: str | None = None
 
     @property
     def takes_work(self) -> bool:
