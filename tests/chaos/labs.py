@@ -16,7 +16,7 @@ from agent.cli.stores import client as client_of
 from agent.config import load_config
 from agent.errors import ArtifactMismatch, EdgeAgentError, NotFound
 from agent.model.records import Submission
-from agent.pubsub_plan import ACCEL_ATTRIBUTE, ARCH_ATTRIBUTE, PLAIN, SID_ATTRIBUTE, place_of
+from agent.pubsub_plan import ACCEL_ATTRIBUTE, ARCH_ATTRIBUTE, SID_ATTRIBUTE, place_of
 from agent.wire import plain, read_job_file
 from agent.wiring import Stores
 
@@ -263,18 +263,13 @@ class PubSubLab(S3Lab):
 
     def take_all(self) -> frozenset[str]:
         found: set[str] = set()
-        for lane in ("any-none", PLAIN):
-            subscription = place_of(self.queue.url).subscription(lane)
-            until = time.monotonic() + _QUIET
-            while time.monotonic() < until:
-                received = self._connection.pull(subscription, until - time.monotonic())
-                if received is None:
-                    continue
+        subscription = place_of(self.queue.url).subscription("any-none")  # the lane of all jobs
+        until = time.monotonic() + _QUIET
+        while time.monotonic() < until:
+            received = self._connection.pull(subscription, until - time.monotonic())
+            if received is not None:
                 self._connection.acknowledge(subscription, received.ack_id)
-                attributes = received.message.attributes
-                if lane == PLAIN and ARCH_ATTRIBUTE in attributes:
-                    continue  # the emulator gives each lane a copy
-                found.add(attributes.get(SID_ATTRIBUTE, received.message.message_id))
+                found.add(received.message.attributes[SID_ATTRIBUTE])
         return frozenset(found)
 
 

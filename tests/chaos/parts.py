@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 from agent.adapters.journal import SqliteJournal
 
-from tests.e2e.site import Site
+from tests.e2e.site import READY, Site
 from tests.proxy import Proxy
 
 STATE_SIZE = "64m"
@@ -94,6 +94,10 @@ class Host:
             self._wanted = True
             self._launch()
 
+    def is_up(self) -> bool:
+        """Say whether an agent has come up since the host was made."""
+        return READY in self.site.agent_log()
+
     def kill(self) -> None:
         """Kill the agent, which does not come back before `start`."""
         with self._lock:
@@ -160,15 +164,8 @@ class Host:
     def _filler(self) -> Path:
         return self.site.state / "filler"
 
-    def kill_holder(self) -> bool:
-        """Kill the holder, if there is one."""
-        return self._kill_one("edge-holder", 0)
-
-    def kill_waiter(self, choice: float) -> bool:
-        """Kill one of the waiters, if there are any; choice, in [0, 1), says which."""
-        return self._kill_one("edge-waiter", choice)
-
-    def _kill_one(self, name: str, choice: float) -> bool:
+    def kill_one(self, name: str, choice: float) -> bool:
+        """Kill the holder or a waiter, by its name; False when there is none. choice, in [0, 1), says which one."""
         found = sorted(self._supervisors(name), key=lambda each: each.pid)
         if not found:
             return False

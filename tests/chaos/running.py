@@ -17,12 +17,16 @@ from tests.chaos import labs
 from tests.chaos.checker import NOTHING, violations
 from tests.chaos.jobs import EXPECTED, WEIGHTS, table
 from tests.chaos.labs import Lab
+from tests.chaos.parts import Host
 from tests.chaos.schedule import Fault, Task, faults, tasks
 from tests.chaos.witness import Witness
+from tests.waiting import wait_until
 
 _AGAIN = 0.5  # seconds between two tries of a submitter
 _LOOKS = 60  # jobs that one look asks the stores for
 _CLEAN_SECONDS = 20.0
+_UP_SECONDS = 120.0
+_VICTIM_SECONDS = 5.0  # for which a fault waits until there is a process to kill
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -70,12 +74,16 @@ class Run:
         self._failed: list[str] = []
         self._done: Counter[str] = Counter()
         self._tokens: dict[str, list[str]] = {}
+        self._submitted = {task.sid: threading.Event() for task in plan.tasks}
         self._lock = threading.Lock()
 
     def go(self) -> Report:
         """Do all of it."""
         for host in self._lab.hosts:
             host.start()
+        for host in self._lab.hosts:
+            wait_until(host.is_up, _UP_SECONDS, f"the agent of {host.site.folder.name} is up")
+        self._began = time.monotonic()
         threads = [*self._fault_threads(), self._thread("submitter", self._submit_all), *self._cancel_threads()]
         try:
             for thread in threads:
@@ -83,6 +91,8 @@ class Run:
             self._wait(threads)
         finally:
             self._stop.set()
+            for submitted in self._submitted.values():
+                submitted.set()
             for thread in threads:
                 thread.join()
         return self._look()
@@ -119,10 +129,8 @@ class Run:
             self._lab.begin(fault)
             return True
         host = self._lab.hosts[fault.host]
-        if fault.kind == "holder-kill":
-            return host.kill_holder()
-        if fault.kind == "waiter-kill":
-            return host.kill_waiter(fault.at % 1)
+        if fault.kind in ("holder-kill", "waiter-kill"):
+            return self._find_and_kill(host, f"edge-{fault.kind.removesuffix('-kill')}", fault.at % 1)
         for link in host.links if fault.kind.startswith("link-") else ():
             link.disturb(fault, fault.kind.removeprefix("link-"), fault.size)
         beginnings: dict[str, Callable[[], None]] = {
@@ -133,6 +141,13 @@ class Run:
             "clock-jump": lambda: host.set_clock(fault.size),
         }
         beginnings.get(fault.kind, lambda: None)()
+        return True
+
+    def _find_and_kill(self, host: Host, name: str, choice: float) -> bool:
+        until = time.monotonic() + _VICTIM_SECONDS
+        while not host.kill_one(name, choice):
+            if time.monotonic() > until or self._stop.wait(0.05):
+                return False
         return True
 
     def _end(self, fault: Fault) -> None:
@@ -158,12 +173,14 @@ class Run:
             image = self._lab.image.as_uri()
             job = table(task, image, self._witness.port, self._lab.published)
             self._insist(lambda task=task, job=job: self._lab.submit(task, job))  # type: ignore[misc]
+            self._submitted[task.sid].set()
 
     def _cancel_threads(self) -> list[threading.Thread]:
         return [self._thread(f"cancel {t.sid}", self._cancel, t) for t in self._plan.tasks if t.kind == "cancelled"]
 
     def _cancel(self, task: Task) -> None:
-        if not self._rest_until(task.at + task.cancel_after):
+        self._submitted[task.sid].wait()
+        if not self._stop.wait(task.cancel_after):
             self._insist(lambda: self._lab.cancel(task.sid))
 
     def _insist(self, act: Callable[[], None]) -> None:
