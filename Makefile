@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 bin := .venv/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 locks := packaging/requirements
-suites := $(wildcard tests/contract tests/e2e tests/escape)
+suites := $(wildcard tests/contract tests/e2e tests/escape tests/chaos)
 
 .PHONY: help
 help: ## show this list
@@ -52,6 +52,13 @@ test: dev ## check, then the tests against real servers and real containers
 	packaging/install-test-tools.sh
 	$(MAKE) check
 	$(if $(suites),$(bin)/pytest -q -n 4 $(suites))
+
+.PHONY: chaos
+chaos: dev ## many jobs while everything goes wrong: SEED=n JOBS=n QUEUE=dir|s3|pubsub, MINUTES=n
+	@packaging/install-apptainer.sh
+	packaging/install-test-tools.sh
+	$(bin)/python -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),1000) --queue $(or $(QUEUE),pubsub) \
+	    $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: test-system
 test-system: dev ## tests in guests with kernels of their own
