@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from agent.admission import admit
 from agent.attempt import Attempt, State, from_journal
@@ -139,6 +140,27 @@ def test_a_job_expires_by_its_age_in_the_store_whatever_clocks_say(
     if expired:
         assert made.commit(sid).outcome is Outcome.EXPIRED
         assert made.waiting() == []
+
+
+@pytest.mark.parametrize("wrong_by", LONG_AGO_OR_FAR)
+@pytest.mark.parametrize(("age", "expired"), [(3599.0, False), (3601.0, True)])
+def test_a_job_whose_message_has_a_time_of_its_server_expires_by_its_age_in_the_store_too(
+    made: World, wrong_by: float, age: float, expired: bool
+) -> None:
+    sid = made.submit(expires="1h")
+    published = made.clock.time()
+    made.clock.advance(age)
+    made.clock.set(made.clock.time() + wrong_by)
+    attempt = admit(made.context, made.queue, msgspec.structs.replace(delivered(made), submitted_at=published))
+    assert (attempt is None) is expired
+    assert (made.results.committed(sid) is not None) is expired
+
+
+def test_a_job_that_nobody_recorded_expires_by_the_clock_of_the_host(made: World) -> None:
+    sid = made.submit_raw(b'{"api": "edge-agent/v1", "image": "mem://images/tiny.sif", "expires": "1h"}')
+    made.clock.advance(3601)
+    assert admitted(made) is None
+    assert made.commit(sid).outcome is Outcome.EXPIRED
 
 
 @pytest.mark.parametrize("token", ["token-of-another", "token-1"])
