@@ -31,7 +31,7 @@ def main() -> int:
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of all that ends what was started
     seconds = asked.minutes * 60 if asked.minutes else max(20.0, asked.jobs * _SECONDS_A_JOB)
-    plan = Plan(asked.seed, asked.queue, asked.jobs, asked.agents, seconds, patience=180.0 + seconds / 2)
+    plan = Plan(asked.seed, asked.queue, asked.jobs, asked.agents, seconds, patience=600.0 + 2 * seconds)
     print(*(f"# {fault}" for fault in plan.faults), sep="\n", file=sys.stderr)
     report = _go(plan, asked.keep)
     print(json.dumps(msgspec.to_builtins(report)) if asked.json else _text(report))
