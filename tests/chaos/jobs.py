@@ -1,6 +1,7 @@
 """The kinds of jobs: what each does in its container, and what must become of it whatever goes wrong. Pure.
 
-Each attempt tells the witness, a server apart from the product, that it starts and that it has done its work.
+Each attempt tells the witness, a server apart from the product, that it starts and that it has done its work. It writes
+until it is written: the disk of its host may be full for a while.
 """
 
 from __future__ import annotations
@@ -31,22 +32,23 @@ NO_JOB = b'{"api": "edge-agent/v1", "imgae": '
 _SAY = """
 say() { exec 3<>/dev/tcp/127.0.0.1/PORT && echo "$EDGE_JOB $EDGE_ATTEMPT $1" >&3 && read -t 30 -r _ <&3 || exit 97
 exec 3>&-; }
+out() { until echo "$EDGE_JOB $EDGE_ATTEMPT" > $1; do sleep 0.2; done; }
 say start
 """
-_OUT = 'echo "$EDGE_JOB $EDGE_ATTEMPT" > out\n'
+_OUT = "out out\n"
 _WORK: dict[str, str] = {
     "plain": "sleep SECONDS\n" + _OUT + "say end",
     "fresh": "sleep SECONDS\n" + _OUT + "say end",
     "published": "sleep SECONDS\n" + _OUT + "say end",
-    "tree": 'mkdir -p tree/a; for n in 1 2 3; do echo "$EDGE_JOB $EDGE_ATTEMPT" > tree/a/$n; done\nsay end',
+    "tree": "until mkdir -p tree/a; do sleep 0.2; done; for n in 1 2 3; do out tree/a/$n; done\nsay end",
     "failing": "sleep SECONDS\nsay end\nexit 7",
-    "recovering": "say end\nif [ $EDGE_ATTEMPT = 1 ]; then exit 3; fi\n" + _OUT,
+    "recovering": "if [ $EDGE_ATTEMPT = 1 ]; then exit 3; fi\n" + _OUT + "say end",
     "timeout": "sleep 300",
     "cancelled": "sleep 300",
     "checkpoint": f"""
 n=0; if [ -e state ]; then n=$(wc -l < state); fi
-while [ $n -lt {STEPS} ]; do n=$((n + 1)); echo "$n $EDGE_ATTEMPT" >> state; sleep 0.3; done
-cp state out
+while [ $n -lt {STEPS} ]; do n=$((n + 1)); until echo "$n $EDGE_ATTEMPT" >> state; do sleep 0.2; done; sleep 0.3; done
+until cp state out; do sleep 0.2; done
 say end""",
 }
 

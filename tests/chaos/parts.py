@@ -199,6 +199,15 @@ class Host:
         found = [each for each in (*self.site.leftovers(), *self.pending()) if own not in each]
         return [f"{self.site.folder.name}: {each}" for each in found]
 
+    def processes(self) -> list[str]:
+        """Return the processes, of whatever kind, that know the state directory."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if any(str(self.site.state) in word for word in process.cmdline()):
+                    found.append(f"{self.site.folder.name}: process {process.pid} {process.name()}")
+        return found
+
     def unforeseen(self) -> list[str]:
         """Return the lines of the log about errors that nobody foresaw."""
         lines = self.site.agent_log().splitlines()

@@ -231,7 +231,10 @@ class Run:
     def _look(self) -> Report:
         for host in self._lab.hosts:
             host.detach()
-        left = self._leftovers()
+        left = self._wait_clean(lambda host: host.leftovers())
+        for host in self._lab.hosts:
+            host.site.end()
+        left += self._wait_clean(lambda host: host.processes())
         waiting = self._lab.take_all()
         facts = {t.sid: self._lab.facts(t, self._tokens.get(t.sid, ()), waiting) for t in self._plan.tasks}
         for sid in {*self._lab.results.sids(), *waiting} - set(facts):
@@ -248,11 +251,11 @@ class Run:
             violations=(*self._failed, *found, *unforeseen),
         )
 
-    def _leftovers(self) -> list[str]:
-        """Return what is left on the hosts a while after the agents stopped."""
+    def _wait_clean(self, look: Callable[[Host], list[str]]) -> list[str]:
+        """Return what a look at the hosts still finds a while after the agents stopped."""
         until = time.monotonic() + _CLEAN_SECONDS
         while True:
-            left = [each for host in self._lab.hosts for each in host.leftovers()]
+            left = [each for host in self._lab.hosts for each in look(host)]
             if not left or time.monotonic() > until:
                 return left
             threading.Event().wait(0.5)
