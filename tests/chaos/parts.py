@@ -199,6 +199,11 @@ class Host:
         found = [each for each in (*self.site.leftovers(), *self.pending()) if own not in each]
         return [f"{self.site.folder.name}: {each}" for each in found]
 
+    def is_busy(self) -> bool:
+        """Say whether an attempt is on its way here."""
+        attempts = self.site.state / "attempts"
+        return attempts.exists() and any(attempts.iterdir())
+
     def processes(self) -> list[str]:
         """Return the processes, of whatever kind, that know the state directory."""
         found = []

@@ -203,7 +203,7 @@ class Run:
         """Return when all jobs are where they must be, and nothing goes wrong any more; or after the patience."""
         until = self._began + self._plan.seconds + self._plan.patience
         open_ = {task.sid: task for task in self._plan.tasks if EXPECTED[task.kind].place != "queue"}
-        while time.monotonic() < until and (open_ or any(thread.is_alive() for thread in threads)):
+        while time.monotonic() < until and (open_ or self._is_busy(threads)):
             for sid in self._settled(list(open_.values())[:_LOOKS]):
                 del open_[sid]
             for task in [open_.pop(sid) for sid in list(open_)[:_LOOKS]]:
@@ -212,6 +212,10 @@ class Run:
             self._stop.wait(0.5)
         quiet = max([fault.until for fault in self._plan.faults], default=0.0) + self._lab.settles_within
         self._rest_until(min(quiet, until - self._began))
+
+    def _is_busy(self, threads: Iterable[threading.Thread]) -> bool:
+        """Say whether something still goes wrong, or a host has something of an attempt that others overtook."""
+        return any(thread.is_alive() for thread in threads) or any(host.is_busy() for host in self._lab.hosts)
 
     def _settled(self, asked: Sequence[Task]) -> list[str]:
         try:
