@@ -27,7 +27,7 @@ def jobs_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nothing_is_lost_done_twice_or_left_whatever_goes_wrong(
     queue: str, tmp_path: Path, jobs_image: Path, tools_cache: Path
 ) -> None:
-    plan = Plan(seed=5, queue=queue, jobs=16, hosts=3, seconds=20, patience=240)
+    plan = Plan(seed=5, queue=queue, jobs=14, hosts=3, seconds=12, patience=240)
     report = go(plan, tmp_path, jobs_image, tools_cache)
     assert report.violations == (), report
     assert sum(report.faults.values()) >= len(plan.faults) - 2, "jobs to be killed may be over already"
