@@ -69,7 +69,9 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         return Conclusion(attempt, Event.GIVE_BACK, 0.0)
     earlier = [record for record in records if record.n < attempt.n]
     case = settle(attempt.end, attempt.job, earlier)
-    if case is Case.SUPERSEDED:
+    # Another host has it already: this end is not the job's, and uses up none of its retries.
+    overtaken = not SETTLING[case].commits and any(record.n > attempt.n for record in records)
+    if case is Case.SUPERSEDED or overtaken:
         supersede(queue, attempt)
         return Conclusion(attempt, Event.OVERTAKEN, 0.0)
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))

@@ -228,6 +228,16 @@ def test_results_that_cannot_leave_now_are_delivered_once_later(made: World, par
     assert made.leftovers() == []
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.LOST, Outcome.SETUP_FAILED])
+def test_a_late_attempt_that_another_has_overtaken_uses_up_no_retry(made: World, outcome: Outcome) -> None:
+    attempt = finished(made, outcome, retries=1)
+    made.overtake(attempt.sid, 2)
+    assert deliver(made.context, attempt).state is State.SUPERSEDED
+    assert [record.outcome for record in made.attempts(attempt.sid)] == [Outcome.SUPERSEDED, None]
+    assert made.waiting() == [attempt.sid]
+    assert made.leftovers() == []
+
+
 def test_a_given_back_job_is_claimable_by_others_only_when_all_is_saved(made: World) -> None:
     attempt = finished(made, Outcome.FAILED, "echo x", retries=1)
     made.stores.artifacts.down = True
