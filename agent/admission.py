@@ -5,6 +5,7 @@ A job that would start if less were going on here may be held instead, see agent
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 
@@ -35,7 +36,7 @@ def admit(context: Context, queue: Queue, delivery: Delivery, seat: Seat = SEATE
     if context.leases.adopt(delivery.sid, delivery.handle):
         return None
     if context.spare.keeps(delivery.sid):  # what was staged of it is being removed
-        release(context, queue, Lease(delivery.sid, delivery.handle), LOOK_AGAIN_NOW[0])
+        _put_back(context, queue, Lease(delivery.sid, delivery.handle), LOOK_AGAIN_NOW[0])
         return None
     context.leases.hold(queue.source, queue.results, Lease(delivery.sid, delivery.handle))
     return _answered(context, queue, delivery, seat, None)
@@ -58,7 +59,7 @@ def _answered(context: Context, queue: Queue, delivery: Delivery, seat: Seat, he
     except (Unavailable, HostFault) as error:
         log.warning("job put back", extra={"event": "job-deferred", "sid": delivery.sid, "reason": str(error)})
         context.board.problem(f"jobs of {queue.name}", str(error))
-        release(context, queue, lease, context.back_off.delay(2, context.random()))
+        _put_back(context, queue, lease, context.back_off.delay(2, context.random()))
         attempt = None
     else:
         context.board.problem(f"jobs of {queue.name}", None)
@@ -327,6 +328,12 @@ def give_back(context: Context, queue: Queue, lease: Lease, delay: float) -> Non
         release(context, queue, lease, delay)
     else:
         queue.source.release(lease, 0.0)
+
+
+def _put_back(context: Context, queue: Queue, lease: Lease, delay: float) -> None:
+    """Release a delivery; from a queue that does not answer it comes again when its lease ends."""
+    with contextlib.suppress(Unavailable):
+        release(context, queue, lease, delay)
 
 
 def release(context: Context, queue: Queue, lease: Lease, delay: float) -> None:

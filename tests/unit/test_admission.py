@@ -329,6 +329,22 @@ def test_a_redelivery_of_a_job_that_is_here_is_adopted(made: World) -> None:
 # --- nothing answers ---
 
 
+def test_a_job_whose_queue_and_results_store_go_down_comes_again_when_its_lease_ends(made: World) -> None:
+    queue = FakeQueue(made.clock, QUEUE, LEASE)
+    source_queue = made.queue.__class__(QUEUE, queue, made.queue.results, made.queue.dead_letters, 0.0)
+    queue.add("job-1", b'{"api": "edge-agent/v1", "image": "mem://images/tiny.sif"}')
+    delivery = queue.pull(0)
+    assert delivery is not None
+    queue.down = made.stores.result_records.down = True
+    assert admit(made.context, source_queue, delivery) is None
+    assert made.context.leases.lease("job-1") is None
+    queue.down = made.stores.result_records.down = False
+    made.clock.advance(LEASE)
+    again = queue.pull(0)
+    assert again is not None
+    assert admit(made.context, source_queue, again) is not None
+
+
 def test_a_job_is_put_back_while_the_results_store_is_down(made: World) -> None:
     sid = made.submit()
     delivery = delivered(made)
