@@ -16,7 +16,7 @@ from agent.cli.stores import client as client_of
 from agent.config import load_config
 from agent.errors import ArtifactMismatch, EdgeAgentError, NotFound
 from agent.model.records import Submission
-from agent.pubsub_plan import ACCEL_ATTRIBUTE, ARCH_ATTRIBUTE, SID_ATTRIBUTE, place_of
+from agent.pubsub_plan import ACCEL_ATTRIBUTE, ACK_DEADLINE, ARCH_ATTRIBUTE, SID_ATTRIBUTE, place_of
 from agent.wire import plain, read_job_file
 from agent.wiring import Stores
 
@@ -31,7 +31,7 @@ HOST_FAULTS: tuple[Kind, ...] = ("agent-kill", "agent-detach", "agent-freeze", "
 LINK_FAULTS: tuple[Kind, ...] = ("link-cut", "link-slow", "link-silent")
 OWN_FAULTS: tuple[Kind, ...] = ("disk-full", "clock-jump")
 PROJECT = "chaos-1"
-_QUIET = 12.0  # seconds; what was refused or given back comes again within 10 s
+_QUIET = ACK_DEADLINE + 5.0  # seconds; what a pull got that was cut short comes again after that deadline
 
 
 class Lab:
