@@ -258,6 +258,8 @@ def _prefetch(
     """
     terms = context.spare.terms
     starving = passed_over and waited(context, queue, delivery) >= terms.starve_after
+    if passed_over and queue.shares_delays and not starving:
+        return None  # another host may have room for it, and would not see it
     verdict = _match(context, decoded, images, context.ledger.share)
     if not verdict.accepted or not (terms.prefetch or starving):
         return None

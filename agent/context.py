@@ -50,12 +50,12 @@ Pull = Callable[[float], Delivery | None]
 class Queue:
     """One queue with its results store.
 
-    lease: seconds without renewal after which an attempt record is void. pulls: the ways to get deliveries, each with
-    a loop of its own; empty = the source's. pull_wait: seconds that one may block; None = as the agent is set.
-    shares_delays: what this host puts off comes to no other host meanwhile. keeps_dead: messages that nobody can read
-    become dead letters; else they are dropped, as the clients of such a queue expect. senders: those who put jobs on
-    it, where they can be reached; sender_name: what they call the queue, empty where they call it `name`. overtaken:
-    whether a job waits on it that is more urgent than this one; None where nobody can see that.
+    lease: seconds without renewal after which an attempt record is void. pulls: the ways to get deliveries by lane,
+    each with a loop of its own; empty = the source's, for all lanes. pull_wait: seconds that one may block; None = as
+    the agent is set. shares_delays: what this host puts off comes to no other host meanwhile. keeps_dead: messages
+    that nobody can read become dead letters; else they are dropped, as the clients of such a queue expect. senders:
+    those who put jobs on it, where they can be reached; sender_name: what they call the queue, empty where they call
+    it `name`. overtaken: whether a job waits on it that is more urgent than this one; None where nobody can see that.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Queue:
     results: Results
     dead_letters: DeadLetters
     lease: float
-    pulls: tuple[Pull, ...] = ()
+    pulls: Mapping[str, Pull] = field(default_factory=dict)
     pull_wait: float | None = None
     shares_delays: bool = False
     keeps_dead: bool = True

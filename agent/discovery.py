@@ -83,7 +83,7 @@ class Discovery:
 
     def _begin(self, name: str) -> None:
         queue, number = self._project.make(name), next(self._numbers)
-        way = (number, partial(self._pull, name, queue))
+        way = (number, "", partial(self._pull, name, queue))
         puller = Puller(self._context, queue, self._workers, self._project.wait, way, self._health)
         with self._lock:
             self._served[name] = (number, puller)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from agent.matching.resources import has_jetson, has_nvidia
 from agent.model.capabilities import Capabilities
+from agent.model.share import Share
 
 ANY = "any"
 # Jobs for any architecture are written for the common ones: an armv6 board would mostly refuse them.
@@ -31,6 +32,15 @@ def lanes_served(host: Capabilities, emulate: Iterable[str] = ()) -> tuple[str, 
         able = host.runtime.emulated or ()
         served += [lane_name(arch, "none") for arch in emulate if arch in able and arch not in native]
     return tuple(dict.fromkeys(served))
+
+
+def has_room(free: Share, lane: str = "") -> bool:
+    """Say whether a job of the lane may fit into what is free: all want CPU time, those for accelerators a GPU.
+
+    A host that asks all the same gets jobs that others would run at once, and refuses them.
+    """
+    wants_gpu = lane.rpartition("-")[2] in ("jetson", "nvidia")
+    return free.cpus > 0 and (bool(free.gpus) or not wants_gpu)
 
 
 def _accels(host: Capabilities) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from agent.context import Context, Pull, Queue
 from agent.errors import Unavailable
 from agent.fairness import Line
 from agent.guard import guarded
+from agent.lanes import has_room
 from agent.ports import Delivery, Lease
 from agent.worker import follow, work
 
@@ -238,15 +239,15 @@ class Puller:
         queue: Queue,
         workers: Workers,
         wait: float,
-        way: tuple[int, Pull] | None = None,
+        way: tuple[int, str, Pull] | None = None,
         health: Health | None = None,
     ) -> None:
-        """wait: seconds that one pull may block. way: number and function, None = the queue's source."""
+        """wait: seconds that one pull may block. way: number, lane and function, None = the queue's source."""
         self._context = context
         self._queue = queue
         self._workers = workers
         self._wait = wait
-        self._number, self._pull = way or (0, queue.source.pull)
+        self._number, self._lane, self._pull = way or (0, "", queue.source.pull)
         self._health = health or Health(context, queue.name)
         self.name = queue.name
         workers.join_line(queue.name)
@@ -262,6 +263,10 @@ class Puller:
             return now + IDLE
         if not self._workers.its_turn(self.name, IDLE):
             return self._surplus(now)
+        seen = self._context.board.stirs
+        if not has_room(self._context.ledger.free(), self._lane):
+            self._context.board.wait(seen, IDLE)
+            return self._surplus(now)
         return self.turn(now, self._longest())
 
     def _longest(self) -> float:
@@ -271,8 +276,9 @@ class Puller:
         return {Gave.JOB: BACKLOG_PULL, Gave.SURPLUS: BACKLOG_PULL + 2 * SURPLUS_DELAY}.get(self.gave, self._wait)
 
     def _surplus(self, now: float) -> float:
-        """Ask for a job to hold until a worker is free, if there is none yet."""
-        if now < self._surplus_at or self._workers.free_now() or not self._context.spare.is_open(now):
+        """Ask for a job to hold until there is room, if there is none yet."""
+        full = not self._workers.free_now() or not has_room(self._context.ledger.free(), self._lane)
+        if now < self._surplus_at or not full or not self._context.spare.is_open(now):
             return now
         if not self._workers.its_turn_now(self.name, places=1):
             return now
@@ -347,8 +353,11 @@ def pullers(context: Context, queue: Queue, workers: Workers, wait: float) -> li
     """Return the loops of a queue: one for each way of getting deliveries. wait: see Puller."""
     health = Health(context, queue.name)
     wait = wait if queue.pull_wait is None else queue.pull_wait
-    ways = enumerate(queue.pulls or (queue.source.pull,))
-    return [Puller(context, queue, workers, wait, way, health) for way in ways]
+    ways = queue.pulls or {"": queue.source.pull}
+    return [
+        Puller(context, queue, workers, wait, (number, lane, pull), health)
+        for number, (lane, pull) in enumerate(ways.items())
+    ]
 
 
 @dataclass(eq=False)
@@ -395,6 +404,10 @@ class Turns:
         if not takes_work(self._context):
             return now + IDLE
         if not self._workers.free(IDLE):
+            return now
+        seen = self._context.board.stirs
+        if not has_room(self._context.ledger.free()):
+            self._context.board.wait(seen, IDLE)
             return now
         now = self._context.clock.boottime()  # it may have been a while until a worker was free
         first = self._take(now)

@@ -345,14 +345,15 @@ class Parts:
 
     def _pubsub_queue(self, queue: Queue) -> QueueParts:
         parts = self.stores.pubsub(queue)
-        lanes = parts.lanes(queue.lanes or (*self.lanes, PLAIN), queue.held_for)
+        names = queue.lanes or (*self.lanes, PLAIN)
+        lanes = parts.lanes(names, queue.held_for)
         return QueueParts(
             queue.name,
             lanes[0],
             self.stores.results(queue),
             parts.dead_letters(),
             queue.held_for,
-            pulls=tuple(lane.pull for lane in lanes),
+            pulls={name: lane.pull for name, lane in zip(names, lanes, strict=True)},
             pull_wait=self._pubsub_pull,
             shares_delays=True,
             keeps_dead=has_lanes(queue.url),

@@ -144,14 +144,32 @@ def test_a_job_for_which_the_cpus_are_taken_is_held_and_its_worker_is_free_for_s
 
 def test_nothing_is_held_where_the_operator_does_not_want_it(made: World) -> None:
     host = Host(made, terms=Terms(False, HOLD, STARVE_AFTER))
-    first = host.start(requires={"cpus": 4})
-    second = made.submit()
+    first = host.start(requires={"cpus": 3})
+    second = made.submit(requires={"cpus": 2})
     host.pull()
     wait_until(lambda: len(made.context.board.refused()) == 1, what="the job is refused")
     host.assert_nothing_left(second)
     one = Host(made, workers=0, terms=Terms(False, HOLD, STARVE_AFTER))
     made.clock.advance(60)
     assert one.pull() is Gave.NOTHING
+    made.tell(first, "go")
+    host.workers.join()
+
+
+def test_where_no_other_host_sees_it_meanwhile_a_job_that_does_not_fit_now_is_not_held(made: World) -> None:
+    """Another host may have room for it. One for which no worker is free is held: all hosts seem to be busy."""
+    source = FakeQueue(made.clock, "far")
+    far = Queue("far", source, made.queue.results, FakeDeadLetters(), 120.0, shares_delays=True)
+    made.change(queues={QUEUE: made.queue, "far": far})
+    host = Host(made)
+    first = host.start(requires={"cpus": 3})
+    source.add("far-1", NATIVE)
+    Puller(made.context, far, host.workers, WAIT).step(made.clock.boottime())
+    wait_until(lambda: len(made.context.board.refused()) == 1, what="the job is refused")
+    host.assert_nothing_left("far-1")
+    made.clock.advance(10)
+    delivery = source.pull(0)
+    assert delivery is not None, "it comes again, to whoever asks"
     made.tell(first, "go")
     host.workers.join()
 
@@ -312,11 +330,11 @@ def test_a_more_urgent_job_gets_the_room_first(made: World) -> None:
 
 def test_a_more_urgent_job_takes_the_place_of_one_that_is_held(made: World) -> None:
     host = Host(made)
-    first = host.start(requires={"cpus": 4})
-    held = made.submit()
+    first = host.start(requires={"cpus": 3})
+    held = made.submit(requires={"cpus": 2})
     host.pull()
     host.held(held)
-    urgent = made.submit(priority=5)
+    urgent = made.submit(priority=5, requires={"cpus": 2})
     host.pull()
     host.held(urgent)
     host.wait_given_back(held)
@@ -330,7 +348,7 @@ def test_a_message_that_is_held_is_renewed_and_its_redelivery_adopted(made: Worl
     far = Queue("far", source, made.queue.results, FakeDeadLetters(), 120.0)
     made.change(queues={QUEUE: made.queue, "far": far})
     host = Host(made)
-    first = host.start(requires={"cpus": 4})
+    first = host.start(requires={"cpus": 3})
     source.add("far-1", NATIVE)
     puller = Puller(made.context, far, host.workers, WAIT)
     puller.step(made.clock.boottime())

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from agent.lanes import lane_name, lanes_served
+from agent.lanes import has_room, lane_name, lanes_served
 from agent.model.capabilities import Capabilities, Gpu, JetsonFacts, RuntimeFacts
 from agent.model.job import parse_job
+from agent.model.share import Share
 
 NVIDIA = (Gpu(vendor="nvidia", usable=True, units=("GPU-1",)),)
 
@@ -61,3 +62,21 @@ def test_a_gpu_that_cannot_be_used_serves_no_lane() -> None:
 )
 def test_a_job_has_the_lane_of_its_architecture_and_accelerator(job: dict[str, object], lane: str) -> None:
     assert lane_name(*parse_job(job).lane) == lane
+
+
+@pytest.mark.parametrize(
+    ("free", "lane", "room"),
+    [
+        (Share(0.5, 0), "arm64-none", True),
+        (Share(0.0, 1 << 30), "arm64-none", False),
+        (Share(1.0, 1 << 30), "any-nvidia", False),
+        (Share(1.0, 1 << 30, 0, ("GPU-1",)), "any-nvidia", True),
+        (Share(1.0, 1 << 30), "arm64-jetson", False),
+        (Share(0.0, 1 << 30, 0, ("GPU-1",)), "arm64-jetson", False),
+        (Share(1.0, 1 << 30), "", True),
+    ],
+)
+def test_a_lane_is_worth_asking_while_there_is_cpu_time_and_a_gpu_where_its_jobs_want_one(
+    free: Share, lane: str, room: bool
+) -> None:
+    assert has_room(free, lane) is room

@@ -240,7 +240,7 @@ class ReleaseFails:
 def lanes_of(made: World, workers: Workers) -> list[Puller]:
     """Two loops over one queue, as two lanes have them."""
     pull = made.queue.source.pull
-    return pullers(made.context, replace(made.queue, pulls=(pull, pull)), workers, WAIT)
+    return pullers(made.context, replace(made.queue, pulls={"a": pull, "b": pull}), workers, WAIT)
 
 
 def test_what_arrives_when_the_last_worker_is_taken_goes_back_to_the_queue(made: World) -> None:
@@ -253,7 +253,7 @@ def test_what_arrives_when_the_last_worker_is_taken_goes_back_to_the_queue(made:
         assert workers.take(made.queue, delivered)
         return made.queue.source.pull(timeout)
 
-    (puller,) = pullers(made.context, replace(made.queue, pulls=(pull,)), workers, WAIT)
+    (puller,) = pullers(made.context, replace(made.queue, pulls={"a": pull}), workers, WAIT)
     assert step(made, puller) == 0.0
     made.wait_for_log(first, "up")
     assert made.attempts(second) == []
@@ -272,9 +272,33 @@ def test_a_blocked_pull_occupies_no_worker(made: World) -> None:
     def pull(timeout: float) -> None:
         seen.append(workers.free(0))
 
-    for puller in pullers(made.context, replace(made.queue, pulls=(pull, pull)), workers, WAIT):
+    for puller in pullers(made.context, replace(made.queue, pulls={"a": pull, "b": pull}), workers, WAIT):
         step(made, puller)
     assert seen == [True, True]
+
+
+def test_a_lane_is_not_asked_while_nothing_that_its_jobs_want_is_free(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.pulling.IDLE", 0.02)
+    asked: list[str] = []
+
+    def way(name: str) -> Callable[[float], None]:
+        return lambda timeout: asked.append(name)
+
+    ways = {lane: way(lane) for lane in ("amd64-none", "any-nvidia")}
+    lanes = pullers(made.context, replace(made.queue, pulls=ways), Workers(made.context, 4), WAIT)
+    for puller in lanes:
+        step(made, puller)
+    assert asked == ["amd64-none"], "this host has no GPU to give"
+    made.context.ledger.adopt("a.1", made.context.ledger.share)
+    for puller in lanes:
+        step(made, puller)
+    assert asked == ["amd64-none"], "and no CPU time any more"
+    made.context.ledger.release_compute("a.1")
+    for puller in lanes:
+        step(made, puller)
+    assert asked == ["amd64-none", "amd64-none"]
 
 
 def test_lanes_that_suffer_the_same_outage_say_so_once(made: World, caplog: pytest.LogCaptureFixture) -> None:
