@@ -277,6 +277,8 @@ def _prefetch(
         context.ledger.release(attempt.id)
         return None
     attempt = msgspec.structs.replace(attempt, state=State.PREFETCHED, reserved=disk or Share())
+    with contextlib.suppress(Unavailable):
+        queue.source.extend([Lease(delivery.sid, delivery.handle)])  # unclaimed: others may have it, where they see it
     context.board.show(attempt)
     log.info("job held", extra={"event": "job-held", "attempt": attempt.id, "starving": starving})
     return attempt

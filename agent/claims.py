@@ -1,16 +1,22 @@
 """The store queue: jobs wait as records, and an attempt record in the results store is the claim.
 
     pending/<arch>-<accel>/<sid>      the job as JSON, until it is settled
+    pending/<arch>-<accel>/<sid>~     a mark: somebody has it in hand
 
-Several agents may pull the same waiting job; creating the attempt record decides who runs it.
+Several agents may pull the same waiting job; creating the attempt record decides who runs it. Marks decide nothing:
+they are seen in the listing, and spare others the requests that it takes to find out by the attempt record. Who takes a
+job marks it, renews the mark with the lease, and removes it; one that is not renewed is disregarded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
+import random
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +25,7 @@ from agent.errors import StoreUnavailable
 from agent.fairness import Wish, in_turn
 from agent.model.job import Job
 from agent.model.records import Submission
+from agent.policy import ring_delay
 from agent.ports import Bell, Clock, Delivery, Lease, RecordStore
 from agent.results import Results, check_sid, is_sid
 from agent.wire import encode, plain
@@ -27,6 +34,9 @@ log = logging.getLogger(__name__)
 
 ALL_LANES = ("*",)
 _PENDING = "pending/"
+_MARK = "~"  # no submission id has it
+_MARK_GOOD_FOR = 0.5  # of a lease, which is renewed every third of it
+_STALE_MARKS_PER_LOOK = 4
 # What one look may cost in requests, however many jobs wait.
 _CHECKS_PER_LOOK = 16
 _EARLY_CHECKS_PER_LOOK = 4
@@ -40,11 +50,12 @@ _STOP_SECONDS = 1.0
 
 
 class Waiting(NamedTuple):
-    """A job in the queue; age in seconds since it was submitted, by the store's clock."""
+    """A job in the queue. age, marked: seconds since it was submitted, since its mark was renewed, by the store."""
 
     sid: str
     lane: str
     age: float
+    marked: float = math.inf
 
     @property
     def key(self) -> str:
@@ -77,14 +88,26 @@ def enqueue(
 
 def pending(records: RecordStore, lanes: Sequence[str] = ALL_LANES) -> tuple[Waiting, ...]:
     """Return the jobs in the lanes, oldest first; running jobs are among them until they are settled."""
+    return _listed(records, lanes).waiting
+
+
+class _Listed(NamedTuple):
+    """One look at the lanes: the jobs, oldest first, and marks of jobs that are gone, by key with their age."""
+
+    waiting: tuple[Waiting, ...]
+    left: Mapping[str, float]
+
+
+def _listed(records: RecordStore, lanes: Sequence[str]) -> _Listed:
     names = records.list(_PENDING).prefixes if tuple(lanes) == ALL_LANES else tuple(lanes)
-    found = [
-        Waiting(sid, lane, age)
-        for lane in names
-        for sid, age in records.list(f"{_PENDING}{lane}/").records.items()
-        if is_sid(sid)
-    ]
-    return tuple(sorted(found, key=lambda waiting: -waiting.age))
+    found: list[Waiting] = []
+    left: dict[str, float] = {}
+    for lane in names:
+        ages = records.list(f"{_PENDING}{lane}/").records
+        found += [Waiting(sid, lane, age, ages.get(sid + _MARK, math.inf)) for sid, age in ages.items() if is_sid(sid)]
+        marks = (name for name in ages if name.endswith(_MARK) and name[: -len(_MARK)] not in ages)
+        left |= {f"{_PENDING}{lane}/{name}": ages[name] for name in marks}
+    return _Listed(tuple(sorted(found, key=lambda waiting: -waiting.age)), left)
 
 
 class StoreQueue:
@@ -107,12 +130,16 @@ class StoreQueue:
         clock: Clock,
         stopping: threading.Event,
         bell: Bell | None = None,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._name = name
         self._records = records
         self._results = results
         self._lanes = tuple(lanes)
+        self._lease = lease
         self._look_every = look_every
+        self._random = random
+        self._late = 0  # rings in a row after which others were sooner
         self._clock = clock
         self._stopping = stopping
         self._looking = threading.Lock()  # one pull waits at a time
@@ -141,11 +168,13 @@ class StoreQueue:
         """Renew the claims among the leases; a job that is not claimed yet has nothing to lose."""
         lost, failed = set(), None
         for lease in leases:
-            if lease.n is None or lease.token is None:
-                continue
             try:
-                if not self._results.renew(lease.sid, lease.n, lease.token):
+                if lease.n is None or lease.token is None:
+                    self._show(lease)
+                elif not self._results.renew(lease.sid, lease.n, lease.token):
                     lost.add(lease.sid)
+                elif not self._own.is_put_off(lease.sid):  # it may have been released meanwhile
+                    self._mark(lease.sid, lease.handle)
             except StoreUnavailable as error:
                 failed = error  # the others may still be renewed
         if failed is not None:
@@ -156,10 +185,12 @@ class StoreQueue:
         """Take the job off the queue."""
         self._records.delete(lease.handle)
         self._own.drop(lease.sid)
+        self._unmark(lease.handle)
 
     def release(self, lease: Lease, delay: float) -> None:
         """Leave the job to others, and look away from it for `delay` seconds."""
         self._own.put_off(lease.sid, self._clock.boottime() + delay)
+        self._unmark(lease.handle)
 
     def overtaken(self, sid: str) -> bool:
         """Say whether a job waits that nobody runs and that is more urgent than this one, which this agent holds."""
@@ -177,11 +208,16 @@ class StoreQueue:
         while not self._stopping.is_set():
             wait = max(0.0, self._due - self._clock.boottime())
             rung = self._rest(min(wait, remaining))
+            if rung:
+                # All hosts hear it at once, and one of them can have the job.
+                self._stopping.wait(ring_delay(self._late, self._random(), self._look_every))
             if self._stopping.is_set() or (wait > remaining and not rung):
                 return None
             remaining -= wait
             with self._books:
                 delivery = self._look(self._clock.boottime())
+            if rung:
+                self._late = self._late + 1 if delivery is None else 0
             # Nobody knows how long it took until somebody rang: rather end the pull early than late.
             if delivery is not None or rung:
                 return delivery
@@ -202,8 +238,9 @@ class StoreQueue:
         # Before the look: a ring during it may be for a job that was not there yet.
         self._rung.clear()
         self._due = now + min(self._look_every, _AFTER_FAILURE)
-        waiting = pending(self._records, self._lanes)
+        waiting, left = _listed(self._records, self._lanes)
         self._due = now + self._look_every
+        self._sweep(left)
         self._forget_all_but(waiting, now)
         for candidate in self._candidates(waiting, now):
             try:
@@ -221,7 +258,7 @@ class StoreQueue:
 
     def _candidates(self, waiting: Sequence[Waiting], now: float) -> Iterator[Waiting]:
         """Give the jobs to check: by priority, then in fair turns, as many as one look may check."""
-        free = [each for each in waiting if not self._own.has(each.sid, now)]
+        free = [each for each in waiting if not self._own.has(each.sid, now) and not self._is_marked(each)]
         if len(free) > 1:
             self._read_urgencies(free)
         read = {each.sid: each for each in free if each.key in self._urgencies}
@@ -234,8 +271,37 @@ class StoreQueue:
 
     def _running(self, waiting: Sequence[Waiting], now: float) -> Mapping[str, int]:
         """Return how many jobs of each submitter run here, or elsewhere as far as that is known."""
-        running = (each for each in waiting if self._own.holds(each.sid) or self._others.runs(each.sid, now))
+        known = (each for each in waiting if each.key in self._urgencies)
+        running = (
+            each
+            for each in known
+            if self._own.holds(each.sid) or self._is_marked(each) or self._others.runs(each.sid, now)
+        )
         return Counter(self._urgency(each).who for each in running)
+
+    def _is_marked(self, waiting: Waiting) -> bool:
+        return waiting.marked < self._lease * _MARK_GOOD_FOR
+
+    def _mark(self, sid: str, key: str) -> None:
+        self._records.put(key + _MARK, b"{}")
+        self._own.mark(sid)
+
+    def _show(self, lease: Lease) -> None:
+        """Remove the mark of a job that is held here and may start elsewhere, once."""
+        if self._own.is_marked(lease.sid):
+            self._unmark(lease.handle)
+            self._own.show(lease.sid)
+
+    def _unmark(self, key: str) -> None:
+        """Remove a mark, whichever life of the agent has set it; one that stays is disregarded after a while."""
+        with contextlib.suppress(StoreUnavailable):
+            self._records.delete(key + _MARK)
+
+    def _sweep(self, left: Mapping[str, float]) -> None:
+        """Remove marks whose job was settled by somebody who was killed before he removed them."""
+        stale = [key for key, age in left.items() if age > self._lease]
+        for key in stale[:_STALE_MARKS_PER_LOOK]:
+            self._records.delete(key)
 
     def _urgency(self, waiting: Waiting) -> _Urgency:
         return self._urgencies.get(waiting.key, _UNKNOWN)
@@ -253,6 +319,7 @@ class StoreQueue:
         stored = self._records.get(waiting.key)
         if stored is None:
             return None  # settled since it was listed
+        self._mark(waiting.sid, waiting.key)
         self._own.hold(waiting.sid)
         self._note_turn(waiting, stored.body)
         submitted_at = self._clock.time() - stored.age
@@ -279,11 +346,28 @@ class _Own:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: set[str] = set()
+        self._marked: set[str] = set()
         self._not_before: dict[str, float] = {}
+
+    def is_marked(self, sid: str) -> bool:
+        with self._lock:
+            return sid in self._marked
+
+    def mark(self, sid: str) -> None:
+        with self._lock:
+            self._marked.add(sid)
+
+    def show(self, sid: str) -> None:
+        with self._lock:
+            self._marked.discard(sid)
 
     def has(self, sid: str, now: float) -> bool:
         with self._lock:
             return sid in self._held or self._not_before.get(sid, now) > now
+
+    def is_put_off(self, sid: str) -> bool:
+        with self._lock:
+            return sid in self._not_before
 
     def holds(self, sid: str) -> bool:
         with self._lock:
@@ -296,11 +380,13 @@ class _Own:
     def drop(self, sid: str) -> None:
         with self._lock:
             self._held.discard(sid)
+            self._marked.discard(sid)
             self._not_before.pop(sid, None)
 
     def put_off(self, sid: str, until: float) -> None:
         with self._lock:
             self._held.discard(sid)
+            self._marked.discard(sid)
             self._not_before[sid] = until
 
     def prune(self, now: float) -> None:

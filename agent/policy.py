@@ -20,6 +20,7 @@ from agent.model.usage import Usage
 SETUP_FAILURE_HOSTS = 3
 LOOK_AGAIN_HERE = 600.0  # seconds; a refused-here job is looked at again: images appear, hosts change
 LOOK_AGAIN_NOW = (2.0, 10.0)
+RING_SPREAD = 0.05  # seconds within which hosts look after a ring, as long as they find something
 
 _WHY = {
     "timeout": Outcome.TIMED_OUT,
@@ -218,3 +219,12 @@ def refusal_delay(case: Case, random: float, *, shared: bool) -> float:
         return LOOK_AGAIN_HERE * (1 + random / 2)
     low, high = LOOK_AGAIN_NOW
     return low + (high - low) * random
+
+
+def ring_delay(late: int, random: float, most: float) -> float:
+    """Return how long after a ring of the bell a host looks, in seconds; random is in [0, 1).
+
+    late: rings in a row after which it came too late for the job. The more hosts there are for each job, the more often
+    that is so, and the wider they spread, up to `most` seconds.
+    """
+    return min(most, RING_SPREAD * 2.0 ** min(late, 60)) * random

@@ -138,7 +138,69 @@ def test_an_agent_gets_the_jobs_of_its_lanes_only(lab: Lab) -> None:
     lab.submit("arm", requires={"arch": ["arm64"]})
     lab.submit("plain")
     assert set(lab.order(lab.agent(("any-none", "arm64-none", "amd64-none")))) == {"arm", "plain"}
+    lab.clock.advance(LEASE)
     assert set(lab.order(lab.agent())) == {"arm", "gpu", "plain"}
+
+
+def test_a_job_that_somebody_has_in_hand_costs_others_no_request_besides_the_listing(lab: Lab) -> None:
+    lab.submit("job-1")
+    first, second = lab.agent(), lab.agent()
+    delivery = first.pull(0)
+    assert delivery is not None
+    before = lab.requests
+    assert second.pull(0) is None
+    listings = 2  # of the lanes, and of the only one
+    assert lab.requests - before == listings
+    first.release(Lease("job-1", delivery.handle), 5)
+    lab.clock.advance(LOOK_EVERY)
+    assert second.pull(0) is not None, "it was given back"
+
+
+def test_a_mark_is_renewed_with_the_lease_and_disregarded_when_it_is_not(lab: Lab) -> None:
+    lab.submit("job-1")
+    first, second = lab.agent(), lab.agent()
+    delivery = first.pull(0)
+    assert delivery is not None
+    lab.claim("job-1")
+    lease = Lease("job-1", delivery.handle, 1, "token")
+    for _ in range(4):
+        lab.clock.advance(LEASE / 3)
+        assert first.extend([lease]) == frozenset()
+        before = lab.requests
+        assert second.pull(0) is None
+        assert lab.requests - before == 2, "it is not checked"
+    lab.clock.advance(LEASE / 2)
+    before = lab.requests
+    assert second.pull(0) is None
+    assert lab.requests - before > 2, "its attempt record says that it runs"
+    lab.clock.advance(LEASE / 2 + 1)
+    assert second.pull(0) is not None, "whoever had it is gone"
+
+
+def test_a_job_that_is_held_and_not_claimed_is_seen_by_others(lab: Lab) -> None:
+    lab.submit("job-1")
+    first, second = lab.agent(), lab.agent()
+    delivery = first.pull(0)
+    assert delivery is not None
+    first.extend([Lease("job-1", delivery.handle)])
+    assert second.pull(0) is not None
+
+
+def test_a_mark_does_not_outlive_its_job(lab: Lab) -> None:
+    lab.submit("job-1")
+    first = lab.agent()
+    delivery = first.pull(0)
+    assert delivery is not None
+    lab.records.delete(delivery.handle)  # settled, and killed before the mark was removed
+    assert [*lab.records.list("pending/any-none/").records] == ["job-1~"]
+    lab.clock.advance(LEASE + 1)
+    assert lab.agent().pull(0) is None
+    assert [*lab.records.list("pending/any-none/").records] == []
+    lab.submit("job-2")
+    delivery = first.pull(0)
+    assert delivery is not None
+    first.settle(Lease("job-2", delivery.handle))
+    assert [*lab.records.list("pending/any-none/").records] == []
 
 
 def test_a_lane_that_appears_later_is_served_too(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from agent.model.records import AttemptRecord, Outcome
 from agent.model.run import Exit
 from agent.model.usage import Usage
 from agent.policy import (
+    RING_SPREAD,
     SETTLING,
     BackOff,
     Case,
@@ -19,6 +20,7 @@ from agent.policy import (
     give_back_delay,
     hopeless,
     refusal_delay,
+    ring_delay,
     settle,
 )
 
@@ -252,3 +254,10 @@ def test_the_pause_grows_with_every_attempt_that_did_not_just_stop(case: Case, o
     earlier = [record(Outcome.STOPPED), record(outcome), record(None), record(outcome, "b")]
     assert give_back_delay(case, [], BACK_OFF, 0.0) == 10.0
     assert give_back_delay(case, earlier, BACK_OFF, 0.0) == 40.0
+
+
+def test_hosts_spread_after_a_ring_the_wider_the_more_often_they_come_too_late() -> None:
+    assert ring_delay(0, 0.5, 30.0) == 0.5 * RING_SPREAD
+    assert ring_delay(3, 0.5, 30.0) == 8 * ring_delay(0, 0.5, 30.0)
+    assert ring_delay(1000, 0.5, 30.0) == 15.0
+    assert ring_delay(1000, 0.0, 30.0) == 0.0
