@@ -16,6 +16,7 @@ from agent.board import Refused
 from agent.committing import publish
 from agent.context import Context, Queue
 from agent.errors import Dropped, HostFault, JobError, JobFault, Unavailable
+from agent.lanes import has_room
 from agent.matching import Images, candidate_archs, chosen_units, match, need
 from agent.model.cargo import Cargo, Decoded
 from agent.model.job import Image, Job
@@ -258,7 +259,7 @@ def _prefetch(
     """
     terms = context.spare.terms
     starving = passed_over and waited(context, queue, delivery) >= terms.starve_after
-    if passed_over and queue.shares_delays and not starving:
+    if passed_over and queue.shares_delays and not starving and has_room(context.ledger.free()):
         return None  # another host may have room for it, and would not see it
     verdict = _match(context, decoded, images, context.ledger.share)
     if not verdict.accepted or not (terms.prefetch or starving):

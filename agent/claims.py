@@ -38,7 +38,7 @@ _MARK = "~"  # no submission id has it
 _MARK_GOOD_FOR = 0.5  # of a lease, which is renewed every third of it
 _STALE_MARKS_PER_LOOK = 4
 # What one look may cost in requests, however many jobs wait.
-_CHECKS_PER_LOOK = 16
+CHECKS_PER_LOOK = 16
 _EARLY_CHECKS_PER_LOOK = 4
 _BODIES_PER_LOOK = 64
 _URGENCIES_KEPT = 10_000
@@ -170,7 +170,7 @@ class StoreQueue:
         for lease in leases:
             try:
                 if lease.n is None or lease.token is None:
-                    self._show(lease)
+                    self._show(lease)  # held here, it may start elsewhere
                 elif not self._results.renew(lease.sid, lease.n, lease.token):
                     lost.add(lease.sid)
                 elif not self._own.is_put_off(lease.sid):  # it may have been released meanwhile
@@ -185,12 +185,12 @@ class StoreQueue:
         """Take the job off the queue."""
         self._records.delete(lease.handle)
         self._own.drop(lease.sid)
-        self._unmark(lease.handle)
+        self._unmark(lease)
 
     def release(self, lease: Lease, delay: float) -> None:
         """Leave the job to others, and look away from it for `delay` seconds."""
         self._own.put_off(lease.sid, self._clock.boottime() + delay)
-        self._unmark(lease.handle)
+        self._unmark(lease)
 
     def overtaken(self, sid: str) -> bool:
         """Say whether a job waits that nobody runs and that is more urgent than this one, which this agent holds."""
@@ -267,7 +267,7 @@ class StoreQueue:
         ]
         ordered = [read[wish.sid] for wish in in_turn(wishes, self._running(waiting, now), self._served)]
         unread = (each for each in free if each.sid not in read)
-        return iter(self._others.worth_a_check([*ordered, *unread], now)[:_CHECKS_PER_LOOK])
+        return iter(self._others.worth_a_check([*ordered, *unread], now)[:CHECKS_PER_LOOK])
 
     def _running(self, waiting: Sequence[Waiting], now: float) -> Mapping[str, int]:
         """Return how many jobs of each submitter run here, or elsewhere as far as that is known."""
@@ -280,22 +280,22 @@ class StoreQueue:
         return Counter(self._urgency(each).who for each in running)
 
     def _is_marked(self, waiting: Waiting) -> bool:
-        return waiting.marked < self._lease * _MARK_GOOD_FOR
-
-    def _mark(self, sid: str, key: str) -> None:
-        self._records.put(key + _MARK, b"{}")
-        self._own.mark(sid)
+        """Say whether somebody else has the job in hand."""
+        return waiting.marked < self._lease * _MARK_GOOD_FOR and not self._own.has_marked(waiting.sid)
 
     def _show(self, lease: Lease) -> None:
-        """Remove the mark of a job that is held here and may start elsewhere, once."""
-        if self._own.is_marked(lease.sid):
-            self._unmark(lease.handle)
-            self._own.show(lease.sid)
+        if self._own.has_marked(lease.sid):
+            self._unmark(lease)
 
-    def _unmark(self, key: str) -> None:
-        """Remove a mark, whichever life of the agent has set it; one that stays is disregarded after a while."""
+    def _mark(self, sid: str, key: str) -> None:
+        self._own.mark(sid)
+        self._records.put(key + _MARK, b"{}")
+
+    def _unmark(self, lease: Lease) -> None:
+        """Remove a mark, whichever life of the agent has set it; others disregard one that stays, after a while."""
         with contextlib.suppress(StoreUnavailable):
-            self._records.delete(key + _MARK)
+            self._records.delete(lease.handle + _MARK)
+            self._own.unmark(lease.sid)
 
     def _sweep(self, left: Mapping[str, float]) -> None:
         """Remove marks whose job was settled by somebody who was killed before he removed them."""
@@ -337,11 +337,11 @@ class StoreQueue:
         keys = {each.key for each in waiting}
         self._urgencies = {key: known for key, known in self._urgencies.items() if key in keys}
         self._others.forget_all_but({each.sid for each in waiting})
-        self._own.prune(now)
+        self._own.prune({each.sid for each in waiting}, now)
 
 
 class _Own:
-    """The jobs that this agent holds, and those it looks away from until a time since boot."""
+    """The jobs that this agent holds or has marked, and those it looks away from until a time since boot."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -349,7 +349,7 @@ class _Own:
         self._marked: set[str] = set()
         self._not_before: dict[str, float] = {}
 
-    def is_marked(self, sid: str) -> bool:
+    def has_marked(self, sid: str) -> bool:
         with self._lock:
             return sid in self._marked
 
@@ -357,7 +357,7 @@ class _Own:
         with self._lock:
             self._marked.add(sid)
 
-    def show(self, sid: str) -> None:
+    def unmark(self, sid: str) -> None:
         with self._lock:
             self._marked.discard(sid)
 
@@ -380,17 +380,16 @@ class _Own:
     def drop(self, sid: str) -> None:
         with self._lock:
             self._held.discard(sid)
-            self._marked.discard(sid)
             self._not_before.pop(sid, None)
 
     def put_off(self, sid: str, until: float) -> None:
         with self._lock:
             self._held.discard(sid)
-            self._marked.discard(sid)
             self._not_before[sid] = until
 
-    def prune(self, now: float) -> None:
+    def prune(self, sids: Collection[str], now: float) -> None:
         with self._lock:
+            self._marked.intersection_update({*sids, *self._held})
             self._not_before = {sid: until for sid, until in self._not_before.items() if until > now}
 
 

@@ -15,7 +15,7 @@ from agent.ledger import Ledger
 from agent.model.records import Artifact, Commit, Outcome
 from agent.model.share import Share
 from agent.policy import LOOK_AGAIN_HERE
-from agent.ports import ABSENT, Delivery, ImageFacts
+from agent.ports import ABSENT, Delivery, ImageFacts, Lease
 
 from tests.fakes import FakeImages, FakeQueue
 from tests.faults import Tripwire
@@ -275,7 +275,9 @@ def test_of_two_agents_that_claim_the_same_number_one_gets_it(tmp_path: Path) ->
     second = world(tmp_path, stores=stores, host="host-b", wrap=rival.wrap)
     sid = first.submit()
     second.sids.append(sid)
-    mine, theirs = delivered(first), delivered(second)
+    mine = delivered(first)
+    first.queue.source.extend([Lease(sid, mine.handle)])  # others see that it is not claimed
+    theirs = delivered(second)
     rival.act = lambda: admit(first.context, first.queue, mine)
     assert admit(second.context, second.queue, theirs) is None
     assert [record.host for record in first.attempts(sid)] == ["host-a"]
