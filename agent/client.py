@@ -19,6 +19,7 @@ import msgspec
 
 from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
 from agent.livelog import LiveLogs
+from agent.looking import Looker, Pace
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRefusal, Outcome, Submission
 from agent.model.usage import Usage
@@ -29,8 +30,6 @@ from agent.signing import Signature
 from agent.transfer.archive import unpack
 from agent.transfer.stream import Digested, chunks
 from agent.wire import decode_native, encode, plain
-
-POLL = 1.0  # seconds between two looks at the store while waiting
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -216,13 +215,19 @@ class Client:
             self._submitter.withdraw(sid)
 
     def wait(self, sid: str, seen: Callable[[JobView], None] = lambda view: None) -> JobView:
-        """Return the job when it is over; `seen` is called with each view on the way."""
+        """Return the job when it is over; `seen` is called after each look on the way."""
+        looker, pace, before = self.looker(sid), Pace(), None
         while True:
-            view = self.find(sid)
+            view = looker.look()
             seen(view)
             if view.is_over:
                 return view
-            threading.Event().wait(POLL)
+            threading.Event().wait(pace.looked(time.monotonic(), view is not before))
+            before = view
+
+    def looker(self, sid: str) -> Looker:
+        """Return what looks at a job again and again with few requests."""
+        return Looker(sid, self.find, self._results, self._dead_letters)
 
     @property
     def live(self) -> LiveLogs:

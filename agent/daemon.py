@@ -28,6 +28,7 @@ from agent.presence import Presence
 from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
 from agent.room import Room
+from agent.telling import Telling
 from agent.wishes import Wishes
 
 log = logging.getLogger(__name__)
@@ -68,10 +69,11 @@ class Daemon:
         gpu_sampling: GpuSampling | None = None,
         room: Room | None = None,
         wishes: Wishes | None = None,
+        telling: Telling | None = None,
     ) -> None:
         """projects: those whose queues are found while the agent runs. room: None where no disk is watched.
 
-        wishes: None = nobody elsewhere is heard.
+        wishes: None = nobody elsewhere is heard. telling: None where there is no broker.
         """
         self._context = context
         self._settings = settings
@@ -84,6 +86,7 @@ class Daemon:
         self._mode = mode
         self._gpu_sampling = gpu_sampling
         self._wishes = wishes
+        self._telling = telling
         self._workers = Workers(context, settings.workers)
         self._pullers = [
             puller
@@ -132,6 +135,7 @@ class Daemon:
             **({} if self._gpu_sampling is None else {"gpu-use": self._gpu_sampling.step}),
             **({"room": self._room.step} if self._room is not None else {}),
             **({"streams": self._context.streams.step} if self._context.streams is not None else {}),
+            **({"words": self._telling.step} if self._telling is not None else {}),
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
             **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
             **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),

@@ -96,7 +96,7 @@ def _undo(context: Context, attempt: Attempt) -> None:
 
 def _forget(context: Context, attempt: Attempt) -> None:
     _undo(context, attempt)
-    context.counters.take(attempt.id)
+    context.counters.forget(attempt.id)
     context.ledger.release(attempt.id)
     context.board.forget(attempt)
 

@@ -53,8 +53,13 @@ class LiveLogs:
         self._put(f"{_below(sid, n)}progress", progress)
 
     def progress(self, sid: str, n: int) -> Progress | None:
-        """Return what the attempt is at, as far as it was told."""
-        return self._read(f"{_below(sid, n)}progress", Progress)
+        """Return what the attempt is at, as far as it was told; `lasted` until now, by the store's clock."""
+        key = f"{_below(sid, n)}progress"
+        stored = self._records.get(key)
+        if stored is None:
+            return None
+        told = _decoded(key, stored.body, Progress)
+        return msgspec.structs.replace(told, lasted=told.lasted + stored.age)
 
     def clear(self, sid: str, n: int) -> None:
         """Remove all of an attempt."""
@@ -66,14 +71,16 @@ class LiveLogs:
 
     def _read(self, key: str, kind: type[T]) -> T | None:
         stored = self._records.get(key)
-        if stored is None:
-            return None
-        try:
-            return msgspec.json.decode(stored.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreUnavailable(
-                f'record "{key}" of the results store cannot be read: {error}; restore it or remove it'
-            ) from error
+        return None if stored is None else _decoded(key, stored.body, kind)
+
+
+def _decoded(key: str, body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreUnavailable(
+            f'record "{key}" of the results store cannot be read: {error}; restore it or remove it'
+        ) from error
 
 
 def _below(sid: str, n: int) -> str:

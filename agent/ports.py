@@ -17,6 +17,7 @@ from agent.model.cargo import NOTHING, Access, Cargo
 from agent.model.gpu_use import Sample
 from agent.model.image import ImageFacts as ImageFacts
 from agent.model.job import Image
+from agent.model.live import Word
 from agent.model.records import Burial as Burial
 from agent.model.records import Outcome, Submission
 from agent.model.run import ABSENT as ABSENT
@@ -416,6 +417,26 @@ class Reserve(Protocol):
 
         False when that is no help.
         """
+
+
+class LogSink(Protocol):
+    """Tells those who follow a job from elsewhere what it prints. A word may get lost: it never is the only way."""
+
+    def tell(self, sid: str, word: Word) -> bool:
+        """Tell a word now or never; False when there was nobody to pass it on. Never blocks, never raises."""
+
+
+class LogFeed(Protocol):
+    """What hosts tell of one job. Words may be missing, come twice, or come not at all; no method raises."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a word; say whether there is one."""
+
+    def take(self) -> tuple[Word, ...]:
+        """Return the words that came since the last call, in the order in which they came."""
+
+    def close(self) -> None:
+        """Listen no more."""
 
 
 class Advertiser(Protocol):

@@ -67,6 +67,11 @@ class Results:
         """Return the seconds since the job was submitted, by the store's clock; None where nobody recorded that."""
         return self._records.list(f"{sid}/").records.get("submission")
 
+    def names(self, sid: str) -> frozenset[str]:
+        """Return what kinds of records there are of a job: one request. Who follows it does not count."""
+        listing = self._records.list(f"{sid}/")
+        return frozenset((*listing.records, *listing.prefixes)) - {"watch"}
+
     def sids(self) -> tuple[str, ...]:
         """Return the ids of all submissions, sorted."""
         return tuple(sid for sid in self._records.list("").prefixes if is_sid(sid))

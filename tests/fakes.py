@@ -28,6 +28,7 @@ from agent.model.capabilities import Capabilities
 from agent.model.cargo import NOTHING, Access, Cargo
 from agent.model.gpu_use import Sample
 from agent.model.job import Image
+from agent.model.live import Word
 from agent.ports import (
     Advert,
     ArtifactInfo,
@@ -530,6 +531,56 @@ class FakeBell:
     def on_ring(self, lanes: Sequence[str], listener: Callable[[], None]) -> None:
         with self._lock:
             self._listeners.append((tuple(lanes), listener))
+
+
+class FakeWords:
+    """A broker for words about jobs: a LogSink whose feeds hear at once. While `down` is set, words are lost."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self._feeds: list[tuple[str, FakeLogFeed]] = []
+
+    def tell(self, sid: str, word: Word) -> bool:
+        if not self.down:
+            for listens_to, feed in tuple(self._feeds):
+                if listens_to == sid:
+                    feed.hear(word)
+        return not self.down
+
+    def feed(self, sid: str) -> FakeLogFeed:
+        """Return a LogFeed of the job from now on."""
+        feed = FakeLogFeed()
+        self._feeds.append((sid, feed))
+        return feed
+
+
+class FakeLogFeed:
+    """What was told since this was made."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._words: list[Word] = []
+        self._is_open = True
+
+    def hear(self, word: Word) -> None:
+        """Take a word."""
+        with self._changed:
+            if self._is_open:
+                self._words.append(word)
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._words), timeout)
+
+    def take(self) -> tuple[Word, ...]:
+        with self._changed:
+            words, self._words = tuple(self._words), []
+            return words
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_open = False
 
 
 class FakeAdvertSource:

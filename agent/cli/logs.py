@@ -10,6 +10,8 @@ import click
 from agent.cli.context import config_from
 from agent.cli.follow import follow, live_log
 from agent.cli.stores import find_job
+from agent.config import Config
+from agent.errors import AgentUnreachable, NotFound
 
 
 @click.command()
@@ -23,10 +25,16 @@ def logs(ctx: click.Context, job: str, following: bool, queue: str | None) -> No
     client, view = find_job(config, job, queue)
     if following and not view.is_over:
         follow(config, client, view.sid, show_log=True)
-    elif not view.is_over and _write(live_log(config, view.sid, 0, follow=False)):
-        return
-    else:
+    elif view.is_over or not _is_here(config, view.sid):
         _write(client.log(view.sid))
+
+
+def _is_here(config: Config, sid: str) -> bool:
+    """Write what the job has printed so far if it runs under this host's agent; say whether there was anything."""
+    try:
+        return _write(live_log(config, sid, 0))
+    except (AgentUnreachable, NotFound):
+        return False
 
 
 def _write(pieces: Iterable[bytes]) -> bool:

@@ -17,11 +17,14 @@ class Counters:
         self._lock = threading.Lock()
         self._moved: dict[str, Moved] = {}
         self._sent: dict[str, int] = {}
+        self._fetched: dict[str, int] = {}
 
     def incoming(self, attempt_id: str, source: Iterable[bytes]) -> Iterator[bytes]:
         """Pass on what comes to this host, counting it."""
         for piece in source:
             self.came(attempt_id, len(piece))
+            with self._lock:
+                self._fetched[attempt_id] = self._fetched.get(attempt_id, 0) + len(piece)
             yield piece
 
     def outgoing(self, attempt_id: str, source: Iterable[bytes]) -> Iterator[bytes]:
@@ -35,10 +38,16 @@ class Counters:
         with self._lock:
             return self._sent.get(attempt_id, 0)
 
+    def fetched(self, attempt_id: str) -> int:
+        """Return the bytes that passed by `incoming` so far."""
+        with self._lock:
+            return self._fetched.get(attempt_id, 0)
+
     def forget(self, attempt_id: str) -> None:
         """Keep nothing of an attempt that is at its end."""
         with self._lock:
             self._sent.pop(attempt_id, None)
+            self._fetched.pop(attempt_id, None)
             self._moved.pop(attempt_id, None)
 
     def came(self, attempt_id: str, size: int) -> None:

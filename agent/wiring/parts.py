@@ -21,6 +21,7 @@ from agent.adapters.logged import LogAdvertiser
 from agent.adapters.nvml_samples import NvmlSamples
 from agent.adapters.reserve import FileReserve
 from agent.adapters.spec import JobLimits
+from agent.attempt import Attempt
 from agent.board import Board
 from agent.cache import Cache
 from agent.canary import Canary
@@ -56,7 +57,9 @@ from agent.pubsub_choice import queue_of
 from agent.pubsub_plan import PLAIN, has_lanes, is_project, is_pubsub, place_of
 from agent.room import Room
 from agent.spare import Spare, Terms
+from agent.staging import Staging
 from agent.streaming import Streams
+from agent.telling import Telling
 from agent.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -205,7 +208,23 @@ class Parts:
         def logs(queue: str) -> LiveLogs:
             return LiveLogs(self.context.queues[queue].results.records)
 
-        return Streams(self.board, lambda attempt: self.context.directory(attempt), logs, self.clock)
+        def percent(attempt: Attempt) -> int | None:
+            return self._staging.percent(attempt)
+
+        return Streams(self.board, lambda attempt: self.context.directory(attempt), logs, self.clock, percent)
+
+    @cached_property
+    def _staging(self) -> Staging:
+        return Staging(self.context)
+
+    @cached_property
+    def telling(self) -> Telling | None:
+        """Who tells the same over the broker, None when none is configured."""
+        if self.mqtt is None:
+            return None
+        from agent.adapters.mqtt import MqttLogSink
+
+        return Telling(self.streams, self.context.directory, MqttLogSink(self.mqtt), self.clock)
 
     def _jobs_here(self) -> tuple[str, ...]:
         """Return the ids of all jobs that this host holds, from the pull to the delivery of their results."""
@@ -448,6 +467,7 @@ class Parts:
             gpu_sampling=GpuSampling(self.board, NvmlSamples(self.config.state_dir), self.context.gpu_uses),
             room=Room(self.board, self.reserve, self.config.state_dir, self.config.resources.agent_reserve),
             wishes=self.wishes,
+            telling=self.telling,
         )
 
 

@@ -29,6 +29,7 @@ from agent.ports import (
     DeadLetters,
     ImageFetcher,
     LetterBox,
+    LogFeed,
     QueueAdmin,
     RecordStore,
     Submitter,
@@ -216,6 +217,15 @@ class Stores:
     def host_bell(self) -> Bell | None:
         """The bell of hosts, whose lanes are their ids, where there is a broker. Raises ConfigError."""
         return self._bell(BELL)
+
+    def log_feed(self, sid: str) -> LogFeed | None:
+        """Return what hosts tell of the job from now on, where there is a broker. Raises ConfigError."""
+        broker = broker_of(self.config)
+        if broker is None:
+            return None
+        from agent.adapters.mqtt import MqttLogFeed
+
+        return MqttLogFeed(broker, sid)
 
     def _bell(self, name: str) -> Bell | None:
         broker = broker_of(self.config)

@@ -190,7 +190,7 @@ def test_a_running_job_is_cancelled_by_its_agent(made: World, client: Client) ->
 
 
 def test_waiting_shows_every_look(made: World, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.client.POLL", 0.001)
+    monkeypatch.setattr("agent.looking.SOON", 0.001)
     sid, seen = client.submit(job("exit 3")), []
 
     def look(view: JobView) -> None:

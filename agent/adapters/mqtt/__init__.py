@@ -1,4 +1,4 @@
-"""MQTT through paho: adverts, last will, bells. Never a queue of record."""
+"""MQTT through paho: adverts, last will, bells, logs of followed jobs. Never a queue of record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from agent.adapters.mqtt.adverts import MqttAdvertSource, check_broker
 from agent.adapters.mqtt.bell import MqttBell, SubmitterBell
 from agent.adapters.mqtt.broker import Broker, broker_of
 from agent.adapters.mqtt.connection import MqttConnection
+from agent.adapters.mqtt.words import MqttLogFeed, MqttLogSink
 
 __all__ = [
     "Broker",
@@ -14,6 +15,8 @@ __all__ = [
     "MqttAdvertiser",
     "MqttBell",
     "MqttConnection",
+    "MqttLogFeed",
+    "MqttLogSink",
     "SubmitterBell",
     "broker_of",
     "check_broker",

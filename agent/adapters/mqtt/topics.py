@@ -4,12 +4,15 @@ edge-agent/v1/hosts/<host>/capabilities     retained: edge-agent/capabilities/v1
 edge-agent/v1/hosts/<host>/state            retained: {state, reason, by, lanes, free, jobs, version, instance}
 edge-agent/v1/bell/<queue>/<lane>           empty, not retained: a job waits there
 edge-agent/v1/bell/@hosts/<host>            the same: somebody wants something of the host, see agent.hosts
+edge-agent/v1/jobs/<sid>/log                not retained: agent.model.live.Word, while somebody follows the job
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+from agent.results import key_part
 
 ROOT = "edge-agent/v1"
 ALL_HOSTS = f"{ROOT}/hosts/+/+"
@@ -35,6 +38,11 @@ def parse_host_topic(topic: str) -> HostTopic | None:
     if not topic.startswith(f"{ROOT}/hosts/") or not host or kind not in _KINDS:
         return None
     return HostTopic(host, _KINDS[kind])
+
+
+def log_topic(sid: str) -> str:
+    """Return the topic of what a job prints."""
+    return f"{ROOT}/jobs/{key_part(sid)}/log"
 
 
 def bell_topic(queue: str, lane: str) -> str:
