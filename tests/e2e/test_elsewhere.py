@@ -154,6 +154,29 @@ def test_a_log_is_followed_from_another_machine_while_its_link_is_cut_in_between
             wait_until(lambda: results(minio, bucket).list(f"{sid}/attempts/1/live/").records == {}, 10)
 
 
+def test_a_log_comes_at_once_by_the_broker_and_by_the_store_while_that_is_killed(
+    new_site: NewSite, minio: Minio, bucket: str, new_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = new_mosquitto()
+    host, desk = (on_s3(new_site, minio, bucket, name) for name in ("host-a", "desk"))
+    for site in (host, desk):
+        with_broker(site, broker)
+    sid = desk.submit("n=0; until [ -e go ]; do if [ -e say$n ]; then echo $n; n=$((n+1)); fi; sleep 0.05; done")
+    with host.agent(), background(desk, "logs", "-f", sid) as follower:
+        host.wait_state(sid, "started")
+        work = host.directory(sid) / "work"
+        for number in range(9):
+            if number == 3:
+                broker.stop(signal.SIGKILL)
+            if number == 6:
+                broker.start()
+            (work / f"say{number}").touch()
+            assert line(follower) == f"{number}\n"
+        (work / "go").touch()
+        assert end(follower)[0] == ""
+        assert host.log_of(sid) == "".join(f"{number}\n" for number in range(9))
+
+
 def test_submit_waits_with_the_log_without_a_broker(
     new_site: NewSite, minio: Minio, bucket: str, tmp_path: Path
 ) -> None:

@@ -189,22 +189,32 @@ def test_a_follower_hears_all_over_both_ways_while_words_get_lost(show: Show) ->
 def test_how_much_of_the_inputs_is_here_is_known_where_their_sizes_are(show: Show) -> None:
     context = show.made.context
     (live,) = context.board.live()
-    uri = "mem://inputs/data"
-    context.artifacts.write(uri, [b"x" * 200])
-    job = msgspec.structs.replace(live.attempt.job, inputs=(_input(uri),))
-    attempt: Attempt = msgspec.structs.replace(live.attempt, job=job)
+    context.artifacts.write("mem://inputs/data", [b"x" * 200])
+
+    def with_inputs(*uris: str) -> Attempt:
+        inputs = [{"uri": uri, "path": f"data{number}"} for number, uri in enumerate(uris)]
+        return msgspec.structs.replace(live.attempt, table={**live.attempt.table, "inputs": inputs})
+
     staging = Staging(context)
-    assert staging.percent(attempt) == 0
-    list(context.counters.incoming(attempt.id, [b"x" * 50]))
-    assert staging.percent(attempt) == 25
-    missing = msgspec.structs.replace(job, inputs=(_input("mem://inputs/none"),))
-    assert Staging(context).percent(msgspec.structs.replace(attempt, job=missing)) is None
-    assert (
-        Staging(context).percent(msgspec.structs.replace(attempt, job=msgspec.structs.replace(job, inputs=()))) is None
-    )
+    assert staging.percent(with_inputs("mem://inputs/data")) == 0
+    list(context.counters.incoming(live.attempt.id, [b"x" * 50]))
+    assert staging.percent(with_inputs("mem://inputs/data")) == 25
+    assert Staging(context).percent(with_inputs("mem://inputs/data", "mem://inputs/none")) is None
+    assert Staging(context).percent(with_inputs()) is None
 
 
-def _input(uri: str) -> object:
-    from agent.model.job import Input
-
-    return Input(uri, "data")
+def test_the_step_comes_with_how_far_it_is(show: Show) -> None:
+    (live,) = show.made.context.board.live()
+    show.made.context.board.show(msgspec.structs.replace(live.attempt, started_at=None), "stage-in")
+    show.percent = 40
+    show.watch()
+    show.turn(5.0)
+    progress = [word.progress for word in show.turn(ALIVE) if word.progress is not None]
+    assert [(each.step, each.percent) for each in progress] == [("stage-in", 40)]
+    assert progress[0].lasted >= 5.0
+    stored = show.logs.progress(show.sid, 1)
+    assert stored is not None
+    assert (stored.step, stored.percent) == ("stage-in", 40)
+    show.percent = 60
+    later = [word.progress for word in show.turn(2.0) if word.progress is not None]
+    assert [each.percent for each in later] == [60]
