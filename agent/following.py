@@ -67,6 +67,7 @@ class Follower:
         self._heard_at: float | None = None
         self._early: dict[int, bytes] = {}
         self._told = 0
+        self._problem: str | None = None
         self._progress: tuple[Progress, float] | None = None
         self.n = 0
         self.offset = 0
@@ -81,7 +82,8 @@ class Follower:
 
     def hears(self, now: float) -> bool:
         """Say whether the host tells its words over the broker just now."""
-        return self._heard_at is not None and now - self._heard_at < SILENCE
+        is_alive = self._feed is not None and self._feed.problem() is None
+        return is_alive and self._heard_at is not None and now - self._heard_at < SILENCE
 
     def progress(self, now: float) -> Progress | None:
         """Return what the attempt is at; `lasted` until now."""
@@ -114,6 +116,7 @@ class Follower:
             yield Said(remark=remark)
         self._listen(now)
         yield from self._in_order()
+        yield from self._say_problem()
         try:
             yield from self._ask_store(host, now)
         except StoreUnavailable as error:
@@ -186,6 +189,13 @@ class Follower:
             self._early[word.offset] = word.data
             while sum(map(len, self._early.values())) > EARLY:
                 del self._early[max(self._early)]
+
+    def _say_problem(self) -> Iterator[Said]:
+        """Say once that the broker is away."""
+        problem = None if self._feed is None else self._feed.problem()
+        if problem is not None and self._problem is None:
+            yield Said(remark=f"nothing is heard by the broker, what is printed comes later: {problem}")
+        self._problem = problem
 
     def _in_order(self) -> Iterator[Said]:
         """Yield what has come and follows on what was said."""

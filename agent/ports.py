@@ -435,6 +435,9 @@ class LogFeed(Protocol):
     def take(self) -> tuple[Word, ...]:
         """Return the words that came since the last call, in the order in which they came."""
 
+    def problem(self) -> str | None:
+        """Return why nothing can be heard now, as a sentence; None as far as anybody knows."""
+
     def close(self) -> None:
         """Listen no more."""
 

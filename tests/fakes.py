@@ -549,7 +549,7 @@ class FakeWords:
 
     def feed(self, sid: str) -> FakeLogFeed:
         """Return a LogFeed of the job from now on."""
-        feed = FakeLogFeed()
+        feed = FakeLogFeed(self)
         self._feeds.append((sid, feed))
         return feed
 
@@ -557,7 +557,8 @@ class FakeWords:
 class FakeLogFeed:
     """What was told since this was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: FakeWords) -> None:
+        self._source = words
         self._changed = threading.Condition()
         self._words: list[Word] = []
         self._is_open = True
@@ -577,6 +578,9 @@ class FakeLogFeed:
         with self._changed:
             words, self._words = tuple(self._words), []
             return words
+
+    def problem(self) -> str | None:
+        return "memory: the words are down; set down = False" if self._source.down else None
 
     def close(self) -> None:
         with self._changed:

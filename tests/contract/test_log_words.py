@@ -144,8 +144,10 @@ def test_without_the_broker_words_are_lost_and_heard_again_when_it_is_back(world
     feed = world.feed(SID)
     world.break_down()
     assert not world.sink.tell(SID, Word(1, 0, b"lost"))
+    wait_until(lambda: feed.problem() is not None, 10, "the follower knows that the broker is gone")
     world.repair()
     _until_heard(world.sink, feed, SID)
+    assert feed.problem() is None
     assert world.sink.tell(SID, Word(1, 4, b"heard"))
     assert taken(feed, 1) == (Word(1, 4, b"heard"),)
 

@@ -105,14 +105,24 @@ def test_who_comes_late_begins_with_what_the_store_has(table: Table) -> None:
     assert table.heard == TEXT[:700]
 
 
-def test_without_words_the_store_is_asked_as_if_there_were_no_broker(table: Table) -> None:
+def test_that_the_broker_is_gone_is_said_once_and_the_store_asked_at_once(table: Table) -> None:
     table.word(0, 100)
     table.turn()
     table.words.down = True
     table.piece(0, 300)
+    table.turn(LOOK)
+    table.turn(LOOK)
+    assert table.heard == TEXT[:300]
+    start = "nothing is heard by the broker, what is printed comes later: "
+    assert table.remarks == [f"{start}memory: the words are down; set down = False"]
+
+
+def test_without_words_the_store_is_asked_as_if_there_were_no_broker(table: Table) -> None:
+    table.word(0, 100)
+    table.turn()
+    table.piece(0, 300)
     table.turn(SILENCE)
     assert table.heard == TEXT[:300]
-    table.words.down = False
     table.word(300, 400)
     table.turn()
     assert (table.heard, table.remarks) == (TEXT[:400], [])
@@ -124,7 +134,6 @@ def test_whatever_is_lost_doubled_or_mixed_up_each_byte_is_said_once_and_in_orde
     told = stored = 0
     while told < len(TEXT):
         end = min(len(TEXT), told + chance.randint(1, 900))
-        table.words.down = chance.random() < 0.1
         words = [Word(1, told, TEXT[told:end])] * chance.choice((0, 1, 1, 1, 2))
         if chance.random() < 0.2:
             words.append(Word(1, max(0, told - 300), TEXT[max(0, told - 300) : end]))

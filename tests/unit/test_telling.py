@@ -183,7 +183,7 @@ def test_a_follower_hears_all_over_both_ways_while_words_get_lost(show: Show) ->
         heard += b"".join(said.data for said in follower.turn(1, "host-a", show.made.clock.boottime()))
         show.turn()
     assert heard == (show.made.directory(show.sid) / "log").read_bytes()
-    assert remarks == []
+    assert [each for each in remarks if "left out" in each] == []
 
 
 def test_how_much_of_the_inputs_is_here_is_known_where_their_sizes_are(show: Show) -> None:

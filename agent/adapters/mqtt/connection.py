@@ -39,13 +39,16 @@ class MqttConnection:
         report: Callable[[str | None], object] = lambda problem: None,
         back_off: BackOff = BACK_OFF,
         refused: BackOff = REFUSED,
+        is_quiet: bool = False,
     ) -> None:
+        """is_quiet: whoever is told by `report` tells people himself; the log has it at level debug."""
         self._broker = broker
         self._client_id = client_id
         self._will = will
         self._report = report
         self._back_off = back_off
         self._refused = refused
+        self._is_quiet = is_quiet
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._subscriptions: dict[str, tuple[Subscription, list[Handler]]] = {}
@@ -150,8 +153,12 @@ class MqttConnection:
         if self._problem is type(error):
             return
         self._problem = type(error)
-        say = log.error if isinstance(error, BrokerRefused) else log.warning
-        say("broker cannot be used", extra={"event": "broker-unavailable", "reason": str(error)})
+        level = logging.ERROR if isinstance(error, BrokerRefused) else logging.WARNING
+        log.log(
+            logging.DEBUG if self._is_quiet else level,
+            "broker cannot be used",
+            extra={"event": "broker-unavailable", "reason": str(error)},
+        )
 
     def _on_refused(self, why: str) -> None:
         self._fail(BrokerRefused(f"broker {self._broker.where}: may not publish adverts: {why.lower()}"))

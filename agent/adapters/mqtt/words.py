@@ -34,7 +34,9 @@ class MqttLogFeed:
     def __init__(self, broker: Broker, sid: str) -> None:
         self._changed = threading.Condition()
         self._words: deque[Word] = deque(maxlen=KEPT)
-        self._connection = MqttConnection(broker, f"edge-agent-follow-{secrets.token_hex(8)}")
+        self._problem: str | None = None
+        name = f"edge-agent-follow-{secrets.token_hex(8)}"
+        self._connection = MqttConnection(broker, name, report=self._report, is_quiet=True)
         self._connection.subscribe(Subscription(log_topic(sid)), self._heard)
         self._connection.start()
 
@@ -50,9 +52,16 @@ class MqttLogFeed:
             self._words.clear()
             return words
 
+    def problem(self) -> str | None:
+        """Return why nothing can be heard now."""
+        return self._problem
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+    def _report(self, problem: str | None) -> None:
+        self._problem = problem
 
     def _heard(self, received: Received) -> None:
         try:
