@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes sure that what the tests of whole systems need is on this machine: QEMU, a static busybox, and a Debian kernel
-# for its guests, unpacked and not installed. Prints the kernel's path. Needs root only for missing packages.
+# with the modules of a disk for its guests, unpacked and not installed. Prints the kernel's path. Needs root only for
+# missing packages.
 #
 #   packaging/install-system-tools.sh
 #
@@ -9,7 +10,11 @@ set -euo pipefail
 export LC_ALL=C
 
 kernel=${XDG_CACHE_HOME:-$HOME/.cache}/edge-agent-tests/guest/vmlinuz
+modules=${kernel%/*}/modules
 work=
+# In the order in which they are loaded. One that a kernel has built in is left out.
+needed='virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
+    crc16 crc32c_generic mbcache jbd2 ext4'
 
 say() { printf 'install-system-tools: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -52,11 +57,25 @@ fetch_kernel() {
     (cd "$work" && quietly apt-get -q download "$package") || fail "apt-get could not download $package"
     quietly dpkg-deb -x "$work/$package"_*.deb "$work/unpacked" || fail "$package could not be unpacked"
     mkdir -p "${kernel%/*}"
+    copy_modules
     cp "$work"/unpacked/boot/vmlinuz-* "$kernel.new"
     mv -- "$kernel.new" "$kernel"
 }
 
+copy_modules() {
+    local name found number=10
+    rm -rf -- "$modules" "$modules.new"
+    mkdir "$modules.new"
+    for name in $needed; do
+        found=$(find "$work/unpacked" -name "$name.ko" -print -quit)
+        [ -z "$found" ] || cp -- "$found" "$modules.new/$number-$name.ko"
+        number=$((number + 1))
+    done
+    compgen -G "$modules.new/*-ext4.ko" >/dev/null || fail "$package has no module ext4.ko"
+    mv -- "$modules.new" "$modules"
+}
+
 have qemu-system-x86_64 || install_packages qemu-system-x86
 have_busybox || install_packages busybox-static
-[ -r "$kernel" ] || fetch_kernel
+{ [ -r "$kernel" ] && [ -d "$modules" ]; } || fetch_kernel
 printf '%s\n' "$kernel"

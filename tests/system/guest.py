@@ -1,7 +1,7 @@
 """A guest with cgroup v2 and nothing else: a kernel, busybox, this Python, the agent, and one program as its init.
 
-It has no disk and no network, and is emulated: no right on this host is needed, and what it measures of time is worth
-little.
+It has no network, a disk only when it is given one, and is emulated: no right on this host is needed, and what it
+measures of time is worth little.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import agent
 from agent.adapters.local_image import parse_libraries
@@ -21,7 +22,9 @@ from agent.process import run
 
 from tests.system.cpio import Cpio
 
-KERNEL = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-agent-tests/guest/vmlinuz"
+GUEST = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-agent-tests/guest"
+KERNEL = GUEST / "vmlinuz"
+MODULES = GUEST / "modules"
 SITE = "/site"
 BOOT_TIMEOUT = 300.0
 _MEMORY_MIB = 1024
@@ -43,8 +46,8 @@ poweroff -f
 """
 
 
-def build(initramfs: Path, program: Path) -> None:
-    """Write the guest's first file system, which runs `program` with this host's Python."""
+def build(initramfs: Path, program: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Write the guest's first file system, which runs `program` with this host's Python, and has `files` besides."""
     with initramfs.open("wb") as file:
         archive = Cpio(file)
         for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr/bin"):
@@ -60,6 +63,8 @@ def build(initramfs: Path, program: Path) -> None:
         python = _add_python(archive, foreign.glob("*.so"))
         archive.add_file("init", _INIT.format(python=python).encode(), 0o755)
         archive.copy(program, "inside.py")
+        for name, content in files.items():
+            archive.add_file(name, content)
         package = Path(agent.__file__).parent
         archive.copy_tree(package, f"{SITE}/agent", _UNUSED)
         archive.close()
@@ -85,17 +90,26 @@ def _libraries(program: Path, python: Path) -> list[Path]:
     return [Path(path) for path in {loader, *parse_libraries(done.out)}]
 
 
+def modules() -> dict[str, bytes]:
+    """Return the kernel's modules for a disk with ext4, named in the order in which they are loaded."""
+    return {f"modules/{each.name}": each.read_bytes() for each in MODULES.iterdir()}
+
+
+def command(initramfs: Path, console: Path, answer: Path, words: str = "", disk: Path | None = None) -> list[str]:
+    """Return the command line of the guest. words: more for the kernel's; disk: the socket of a VolatileDisk."""
+    drive = ("-drive", f"if=virtio,format=raw,cache=writeback,file=nbd:unix:{disk}")
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", str(_MEMORY_MIB), "-smp", "2"),
+        *("-nodefaults", "-display", "none", "-no-reboot", "-net", "none"),
+        *("-serial", f"file:{console}", "-serial", f"file:{answer}"),
+        *("-kernel", str(KERNEL), "-initrd", str(initramfs)),
+        *("-append", f"console=ttyS0 panic=-1 quiet random.trust_cpu=on {words}".strip()),
+        *(drive if disk is not None else ()),
+    ]
+
+
 def boot(initramfs: Path, console: Path, answer: Path) -> str:
     """Run the guest until its program ended; returns what that printed. `console` gets the kernel's words."""
-    done = run(
-        (
-            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", str(_MEMORY_MIB), "-smp", "2"),
-            *("-nodefaults", "-display", "none", "-no-reboot", "-net", "none"),
-            *("-serial", f"file:{console}", "-serial", f"file:{answer}"),
-            *("-kernel", str(KERNEL), "-initrd", str(initramfs)),
-            *("-append", "console=ttyS0 panic=-1 quiet random.trust_cpu=on"),
-        ),
-        BOOT_TIMEOUT,
-    )
+    done = run(command(initramfs, console, answer), BOOT_TIMEOUT)
     assert done.status == 0, f"QEMU ended with status {done.status}: {done.err[-2000:]}"
     return answer.read_text(errors="replace")
