@@ -39,13 +39,14 @@ class Supervision:
         python: str = sys.executable,
         root: str = PACKAGE_ROOT,
         idle_exit_s: int | None = None,
+        **client: Any,
     ) -> None:
         self.folder = folder
         self.state = folder / "state"
         self.attempts = self.state / protocol.ATTEMPTS
         self.attempts.mkdir(parents=True)
         self.python, self.root = python, root
-        self.client = HolderClient(self.state, python=python, root=root, idle_exit_s=idle_exit_s)
+        self.client = HolderClient(self.state, python=python, root=root, idle_exit_s=idle_exit_s, **client)
 
     def spec(self, attempt: str, *argv: str, **changes: Any) -> dict[str, Any]:
         """A spec that runs `argv`, with the attempt's directory made."""

@@ -24,7 +24,10 @@ from agent.supervisor.records import Run
 
 HOLDER_LOG = "holder.log"
 HOLDER_LOG_LIMIT_BYTES = 256 << 10
-START_TIMEOUT_S = 10.0
+# A holder that cannot start says so by its exit status, and at once. So this ends only one that hangs, and a board that
+# reads Python from a worn card, with other jobs beside it, is not taken for a faulty host.
+START_TIMEOUT_S = 300.0
+PING_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 30.0
 LOOK_INTERVAL_S = 1.0
 CLEAN_STOP_S = 5.0
@@ -152,11 +155,13 @@ class HolderClient:
         python: str = sys.executable,
         idle_exit_s: int | None = None,
         root: str = _ROOT,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self._state_dir = os.path.abspath(state_dir)
         self._python = python
         self._idle_exit_s = idle_exit_s
         self._root = root
+        self._start_timeout_s = start_timeout_s
 
     def directory(self, attempt: str) -> str:
         """The attempt's directory; the agent makes it before `start`. Raises ValueError for an unfit id."""
@@ -171,7 +176,7 @@ class HolderClient:
         if self._answers():
             return
         self._launch()
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         while not self._answers():  # at once, but for a holder that another process is starting just now
             if time.monotonic() >= deadline:
                 raise HolderUnavailable(f"the holder of {self._state_dir} does not answer{self._last_words()}")
@@ -180,13 +185,13 @@ class HolderClient:
     def holder_pid(self) -> int | None:
         """The process from which jobs are forked, None where no holder answers."""
         try:
-            return int(self._call({"op": "ping"}, timeout_s=START_TIMEOUT_S)["pid"])
+            return int(self._call({"op": "ping"}, timeout_s=PING_TIMEOUT_S)["pid"])
         except (HolderUnavailable, KeyError):
             return None
 
     def _answers(self) -> bool:
         try:
-            return bool(self._call({"op": "ping"}, timeout_s=START_TIMEOUT_S).get("ok"))
+            return bool(self._call({"op": "ping"}, timeout_s=PING_TIMEOUT_S).get("ok"))
         except HolderUnavailable:
             return False
 
@@ -202,11 +207,13 @@ class HolderClient:
                     env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},  # the agent's own may hold secrets
                     cwd="/",
                     start_new_session=True,
-                    timeout=START_TIMEOUT_S,
+                    timeout=self._start_timeout_s,
                     check=False,
                 )
-            except (OSError, subprocess.TimeoutExpired) as error:
+            except OSError as error:
                 raise HolderUnavailable(f"the holder cannot be started: {error}{self._last_words()}") from error
+            except subprocess.TimeoutExpired as error:
+                raise self._unavailable(f"the holder was not there after {self._start_timeout_s:g} s") from error
         if done.returncode != 0:
             raise self._unavailable(f"the holder ended with status {done.returncode}")
 

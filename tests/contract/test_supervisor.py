@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from agent.supervisor import cgroups, processes, protocol
-from agent.supervisor.client import Absent, HolderRefused, HolderUnavailable, Lost, Running
+from agent.supervisor.client import Absent, HolderClient, HolderRefused, HolderUnavailable, Lost, Running
 
 from tests.supervision import (
     BURN,
@@ -495,6 +495,20 @@ def test_holder_that_cannot_start_says_why(tmp_path: Path) -> None:
     supervision = Supervision(tmp_path, python=broken)
     with pytest.raises(HolderUnavailable, match=r"status 5; its last words: broken"):
         supervision.client.ensure()
+
+
+def test_holder_that_hangs_at_its_start_is_ended_and_the_next_try_is_free(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    hangs = wrapper(tmp_path / "python", f"{sys.executable} <{pipe}")  # nobody ever writes to it
+    supervision = Supervision(tmp_path, python=hangs, start_timeout_s=0.2)
+    with pytest.raises(HolderUnavailable, match=r"the holder was not there after 0\.2 s"):
+        supervision.client.ensure()
+    assert named(hangs) == [], "nobody is left who waits"
+    supervision.client = HolderClient(supervision.state)
+    supervision.shell("a", "exit 4")
+    assert supervision.ended("a").exit_code == 4
+    supervision.close()
 
 
 def test_holder_imports_nothing_after_its_start(tmp_path: Path) -> None:
