@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.attempt import Attempt, Event, State
+from agent.attempt import Attempt, Ending, Event, State
 from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
+from agent.model.usage import Moved, Usage
 from agent.observing import tell_end
 from agent.policy import SETTLING, Case, Message, give_back_delay, settle
 from agent.ports import Lease
@@ -69,6 +70,9 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
         return Conclusion(attempt, Event.GIVE_BACK, 0.0)
     earlier = [record for record in records if record.n < attempt.n]
     case = settle(attempt.end, attempt.job, earlier)
+    if not SETTLING[case].commits and (made := _made_before(queue, attempt)) is not None:
+        queue.results.update(made.record())
+        return Conclusion(context.advance(made, Event.COMMIT), Event.SETTLE)
     # Another host has it already: this end is not the job's, and uses up none of its retries.
     overtaken = not SETTLING[case].commits and any(record.n > attempt.n for record in records)
     if case is Case.SUPERSEDED or overtaken:
@@ -88,3 +92,18 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
     delay = give_back_delay(case, earlier, context.back_off, context.random())
     context.board.will_return(attempt.sid, context.clock.boottime() + delay)
     return Conclusion(attempt, Event.GIVE_BACK, delay)
+
+
+def _made_before(queue: Queue, attempt: Attempt) -> Attempt | None:
+    """Return the attempt as it was when it was committed, or None.
+
+    After a power cut the journal may not know of the commit, and what the job made may be gone from this host: to save
+    that again would spoil the result.
+    """
+    made = queue.results.committed(attempt.sid)
+    if made is None or made.token != attempt.token:
+        return None
+    usage = made.usage or Usage()
+    moved = Moved(usage.bytes_in, usage.bytes_out)
+    ending = Ending(made.outcome, made.reason, made.exit_code, made.started_at, made.ended_at, made.usage)
+    return msgspec.structs.replace(attempt, ending=ending, artifacts=made.artifacts, moved=moved)

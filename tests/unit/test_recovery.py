@@ -144,6 +144,36 @@ def test_results_whose_files_may_have_gone_with_the_power_are_made_again(made: W
     assert [record.outcome for record in made.attempts(attempt.sid)] == [Outcome.LOST, Outcome.SUCCEEDED]
 
 
+def killed_after_the_commit(name: str, part: Any) -> Any:
+    """Let the agent die when it has committed a result, and neither attempt record nor journal says so."""
+
+    def put(key: str, body: bytes, *, create: bool = False) -> bool:
+        if part.get(f"{key.partition('/')[0]}/commit") is not None:
+            raise Crash
+        return bool(part.put(key, body, create=create))
+
+    return Between(part, put=put) if name == "results" else part
+
+
+def test_a_result_that_was_committed_just_before_the_power_failed_stays_whole(tmp_path: Path) -> None:
+    """What the job made may be gone from this host by then: it is not saved again over what was committed."""
+    made = world(tmp_path, wrap=killed_after_the_commit)
+    sid = made.submit("echo x > out", outputs=[{"path": "out", "uri": PUBLISHED}])
+    with pytest.raises(Crash):
+        made.run_one()
+    (made.directory(sid) / "work" / "out").write_bytes(b"")
+    before = made.commit(sid)
+    made.wrap = bare
+    made.restart(rebooted=True)
+    assert_over_once(made, sid, Outcome.SUCCEEDED)
+    assert made.commit(sid) == before
+    assert made.artifact(sid, "outputs/out") == b"x\n"
+    assert made.stores.read_artifact(PUBLISHED) == b"x\n"
+    (record,) = made.attempts(sid)
+    assert (record.outcome, record.exit_code, record.artifacts) == (Outcome.SUCCEEDED, 0, before.artifacts)
+    assert record.usage == before.usage
+
+
 def test_a_committed_attempt_is_published_and_settled(tmp_path: Path) -> None:
     made = world(tmp_path, wrap=lambda name, part: Between(part, copy=fail(Crash())) if name == "artifacts" else part)
     sid = made.submit("echo x > out", outputs=[{"path": "out", "uri": PUBLISHED}])
