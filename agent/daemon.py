@@ -14,6 +14,7 @@ from types import FrameType
 
 import msgspec
 
+from agent.attempt import State
 from agent.board import Mode
 from agent.canary import Canary
 from agent.context import Context
@@ -107,7 +108,10 @@ class Daemon:
         recovered = recover(self._context)
         self._context.leases.step(self._context.clock.boottime())
         for attempt in recovered:
-            self._workers.carry_on(attempt)
+            if attempt.state is State.STARTED:
+                self._workers.carry_on(attempt)
+            else:
+                self._outbox.adopt(attempt)
         now = self._context.clock.time()
         self._context.board.set_mode(msgspec.structs.replace(self._mode, since=self._mode.since or now))
         self._start_loops()

@@ -27,6 +27,7 @@ from agent.worker import follow
 
 log = logging.getLogger(__name__)
 
+FOUND = "it was here when the agent started, and its turn has not come"
 LOOK = 1.0  # seconds between looks at the outbox
 LONGEST_PAUSE = 10.0  # seconds between tries of a line: results leave soon after their servers are back
 AT_FIRST, ONCE_SOME_LEFT = 2, 5  # failures in a row that end a round: a server that is away fails all alike
@@ -85,6 +86,11 @@ class Outbox:
         self._lines: dict[str, _Line] = {}
         self._sizes: dict[str, int] = {}
         self._idle = threading.Condition()
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Let a finished attempt of an earlier life of the agent take its turn. It needs its disk only."""
+        self._context.ledger.release_compute(attempt.id)
+        self._context.board.wait_in_outbox(attempt, FOUND)
 
     def waiting(self) -> tuple[Attempt, ...]:
         """Return the attempts that wait, oldest first."""
@@ -155,14 +161,15 @@ class Outbox:
     # --- what the operator is told ---
 
     def _tell(self, names: Iterable[str]) -> None:
-        """Show a problem for each line; one whose results are all on their way keeps the one it had."""
+        """Show a problem for each line of which one was tried in vain; while all are on their way, it stays."""
         for name, line in self._lines.items():
             if name not in names and not line.busy:
                 self._context.board.problem(_part(name), None)
         for name in names:
             here = [live for live in self._context.board.live() if live.waiting and live.attempt.queue == name]
-            if here:
-                oldest = min(here, key=lambda live: live.attempt.claimed_at)
+            tried = [live for live in here if live.waiting != FOUND]
+            if tried:
+                oldest = min(tried, key=lambda live: live.attempt.claimed_at)
                 self._context.board.problem(_part(name), f"{len(here)} cannot leave yet: {oldest.waiting}")
 
     # --- the limit ---

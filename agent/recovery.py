@@ -9,6 +9,9 @@ started      lost                      reports it lost, gives back
              other boot                delivers what waited in the outbox, reports all others lost, gives back
 committed    -                         publishes, settles, undoes
 nothing      files of an attempt       undoes
+
+Only what runs is followed by a thread of its own. All else is finished, and takes its turn in the outbox: there may be
+a thousand of them, and the server that they waited for may still be away.
 """
 
 from __future__ import annotations
@@ -22,14 +25,18 @@ from agent.context import Context
 from agent.errors import HostFault, Unavailable
 from agent.keeping import is_kept
 from agent.model.records import Outcome
-from agent.ports import Lease
+from agent.ports import RUNNING, Lease
 from agent.steps import undo_all
+from agent.watching import watch
 
 log = logging.getLogger(__name__)
 
 
 def recover(context: Context) -> tuple[Attempt, ...]:
-    """Book every attempt of the journal again and return them, ready for `worker.follow`; undo what no entry owns."""
+    """Book every attempt of the journal again and return them, ready for `worker.follow`; undo what no entry owns.
+
+    Those that are started run; all others are finished or committed.
+    """
     attempts = tuple(_recovered(context, attempt) for attempt in _journalled(context))
     known = context.journal.load()
     root = context.state_dir / "attempts"
@@ -76,6 +83,8 @@ def _recovered(context: Context, attempt: Attempt) -> Attempt:
         attempt = context.ended(attempt, Outcome.STOPPED, "the agent was stopped while staging")
     elif attempt.state is State.STARTED and attempt.boot_id != context.boot_id:
         attempt = _after_reboot(context, attempt)
+    if attempt.state is State.STARTED:
+        attempt = _seen(context, attempt)
     context.board.show(attempt, "recovery")
     return attempt
 
@@ -87,3 +96,12 @@ def _after_reboot(context: Context, attempt: Attempt) -> Attempt:
     if not is_kept(context.directory(attempt.id)):
         return context.ended(attempt, Outcome.LOST, "the host was restarted before its results were safe")
     return attempt
+
+
+def _seen(context: Context, attempt: Attempt) -> Attempt:
+    """Return the attempt finished if its container has ended; one whose holder does not answer may run."""
+    try:
+        runs = context.runtime.status(attempt.id).phase == RUNNING.phase
+    except Unavailable:
+        return attempt
+    return attempt if runs else watch(context, attempt)

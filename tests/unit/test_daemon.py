@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,19 @@ from agent.errors import StoreUnavailable
 from agent.gpu_watch import GpuWatch
 from agent.model.capabilities import Capabilities
 from agent.model.records import Outcome
+from agent.outbox import LONGEST_PAUSE
 from agent.policy import BackOff
 from agent.presence import Presence
 from agent.pubsub_choice import Found, Rules
 
 from tests.fakes import FakeAdvertiser, FakeDeadLetters, FakeQueue
+from tests.faults import Between
 from tests.waiting import wait_until
-from tests.worlds import IMAGE, World, profile, world
+from tests.worlds import BACK_OFF, IMAGE, QUEUE, World, profile, world
 
 WAIT_FOR_GO = "echo up; while [ ! -e go ]; do sleep 0.02; done"
 FOREVER = "echo up; sleep 60"
+WAITING = 30
 AT_ONCE = BackOff(0.0, 0.0)  # jobs that are given back come again at once: the clock stands still
 
 
@@ -473,3 +476,46 @@ def test_patience_has_no_end_while_something_runs(made: World) -> None:
     wait_until(lambda: made.results.committed(sid) is not None, what="its result")
     made.context.board.problem("queue other", None)
     assert running.end() == 0
+
+
+# --- what an earlier agent left ---
+
+
+def test_many_results_of_an_earlier_life_are_not_all_tried_at_once(made: World) -> None:
+    """Only what runs is followed at once; results take their turn, and the running job's comes when it ends."""
+    running = made.submit(WAIT_FOR_GO)
+    task = made.start_one()
+    made.wait_for_log(running, "up")
+    made.context.detaching.set()
+    task.join(10)
+    made.restart(follow_up=False)
+    sids = [made.submit("echo x", priority=1) for _ in range(WAITING)]
+    made.stores.artifacts.down = True
+    for _ in sids:
+        made.run_one()
+        made.clock.advance(1)
+    tries = threading.Semaphore(0)
+    made.wrap = lambda name, part: Between(part, write=counted(part.write, tries)) if name == "artifacts" else part
+    made.context = made.new_context()
+    agent = Running(made, mode="paused", back_off=BACK_OFF).start()
+    wait_until(lambda: f"{WAITING} cannot leave yet" in made.context.board.problems().get(f"results for {QUEUE}", ""))
+    assert [tries.acquire(blocking=False) for _ in range(3)] == [True, True, False], "two of them were tried"
+    assert made.context.ledger.free().cpus == made.share.cpus - 1, "only the running job has CPUs"
+    made.stores.artifacts.down = False
+    made.tell(running, "go")
+    made.clock.advance(LONGEST_PAUSE)
+    wait_until(lambda: made.leftovers() == [])
+    assert {made.commit(sid).outcome for sid in (running, *sids)} == {Outcome.SUCCEEDED}
+    made.clock.advance(1)
+    wait_until(lambda: f"results for {QUEUE}" not in made.context.board.problems())
+    agent.stop()
+
+
+def counted(write: Callable[..., None], tries: threading.Semaphore) -> Callable[..., None]:
+    """Return `write` as it is, which raises `tries` by one for each call."""
+
+    def counting(*arguments: Any) -> None:
+        tries.release()
+        write(*arguments)
+
+    return counting
