@@ -18,7 +18,7 @@ DISK = Path("/disk")
 STATE, QUEUE = DISK / "state", DISK / "queue"
 CONFIG = Path("/config.toml")
 RUNTIME = Path("/runtime")
-MOST_WAITING = 6  # a guest is slow, and its last life has to run all of them
+MOST_WAITING = 4  # a guest is slow, and its last life has to run all of them
 RUNTIME_TEXT = """#!/bin/busybox sh
 [ "$1" = --version ] && { echo "apptainer version 1.4.0"; exit 0; }
 while [ $# -gt 0 ]; do
@@ -48,6 +48,8 @@ name = "work"
 url = "{QUEUE}"
 lanes = ["*"]
 look_every = "500ms"
+[policy]
+image_prefixes = ["file:///tiny.sif"]
 [retry]
 first = "200ms"
 max = "1s"
@@ -84,10 +86,7 @@ def agent(*, until_empty: bool) -> int:
     try:
         from agent.config import load_config
         from agent.logs import setup_logging
-        from agent.supervisor import client as holder
         from agent.wiring import run_agent
-
-        vars(holder)["START_TIMEOUT_S"] = 120.0  # Python starts slowly here
 
         setup_logging("info", "text")
         code = run_agent(load_config(CONFIG, {}, {}).config, until_empty=until_empty, service=True)
@@ -115,19 +114,18 @@ def submit_for_ever(jobs: Any) -> None:
 def found(sid: str) -> dict[str, Any]:
     """What the stores have of one job. A record that is no JSON fails all of it."""
     place = QUEUE / "results" / sid
-    commits = list(place.glob("commit*.json"))
     attempts = {each.stem: json.loads(each.read_text()) for each in (place / "attempts").glob("*.json")}
-    commit = json.loads(commits[0].read_text()) if len(commits) == 1 else None
-    files = {}
+    commit = json.loads((place / "commit.json").read_text()) if (place / "commit.json").exists() else None
+    files: dict[str, str | None] = {}
     for artifact in commit["artifacts"] if commit else ():
         content = (QUEUE / "results" / artifact["key"]).read_bytes()
-        files[artifact["name"]] = content.decode()
-        assert hashlib.sha256(content).hexdigest() == artifact["sha256"], artifact
+        is_whole = hashlib.sha256(content).hexdigest() == artifact["sha256"]
+        files[artifact["name"]] = content.decode() if is_whole else None
     return {
-        "commits": len(commits),
+        "winner": commit and f"{sid}.{commit['n']}",
         "outcome": commit and commit["outcome"],
         "files": files,
-        "ended": sorted(each["outcome"] or "none" for each in attempts.values()),
+        "ended": {f"{sid}.{name}": each["outcome"] for name, each in attempts.items()},
     }
 
 
@@ -138,6 +136,7 @@ def report() -> dict[str, Any]:
     return {
         "jobs": {sid: found(sid) for sid in records},
         "waiting": sorted(each.stem for each in (QUEUE / "queue").glob("pending/*/*.json")),
+        "dead": sorted(each.stem for each in (QUEUE / "queue").glob("dead/*.json")),
         "journal": sorted(SqliteJournal(STATE / "journal.sqlite").load()),
         "damaged": sorted(each.name for each in STATE.glob("journal.sqlite.corrupt*")),
         "attempts": sorted(each.name for each in (STATE / "attempts").iterdir()),
@@ -147,7 +146,7 @@ def report() -> dict[str, Any]:
 def main() -> None:
     words = Path("/proc/cmdline").read_text().split()
     if "careless" in words:
-        vars(os)["fsync"] = lambda descriptor: None
+        vars(os)["fsync"] = lambda descriptor: None  # an agent that syncs no record: the test has to fail
     mount()
     RUNTIME.write_text(RUNTIME_TEXT)
     RUNTIME.chmod(0o755)
