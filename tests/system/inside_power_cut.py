@@ -95,12 +95,17 @@ def agent(*, until_empty: bool) -> int:
     return 0
 
 
+def waiting() -> list[str]:
+    """The jobs in the queue. A mark of somebody who has one in hand may outlive a power cut, and is no job."""
+    return sorted(each.stem for each in (QUEUE / "queue").glob("pending/*/*.json") if not each.stem.endswith("~"))
+
+
 def submit_for_ever(jobs: Any) -> None:
     from agent.model.job import parse_job
 
     pause = threading.Event()
     while True:
-        if len(list((QUEUE / "queue").glob("pending/*/*.json"))) >= MOST_WAITING:
+        if len(waiting()) >= MOST_WAITING:
             pause.wait(0.5)
             continue
         text = os.urandom(8).hex()
@@ -135,7 +140,7 @@ def report() -> dict[str, Any]:
     records = sorted(each.name for each in (QUEUE / "results").iterdir() if each.name != ".tmp")
     return {
         "jobs": {sid: found(sid) for sid in records},
-        "waiting": sorted(each.stem for each in (QUEUE / "queue").glob("pending/*/*.json")),
+        "waiting": waiting(),
         "dead": sorted(each.stem for each in (QUEUE / "queue").glob("dead/*.json")),
         "journal": sorted(SqliteJournal(STATE / "journal.sqlite").load()),
         "damaged": sorted(each.name for each in STATE.glob("journal.sqlite.corrupt*")),
