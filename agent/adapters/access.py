@@ -22,7 +22,7 @@ class StoreAccess:
 
     own: the agent's stores by scheme; those for http, https, s3+http and s3+https are added here, below the
     `own_prefixes`. own_s3: returns the configured S3 server, whose artifacts may also be named by its address.
-    ca_file: certificates of authorities that count besides those of the system.
+    ca_file, else ca in PEM: certificates of authorities that count besides those of the system.
     """
 
     def __init__(
@@ -32,12 +32,14 @@ class StoreAccess:
         brought_prefixes: Sequence[str],
         own_s3: Callable[[], S3Stores],
         ca_file: str | None = None,
+        ca: str | None = None,
     ) -> None:
         self._own = dict(own)
         self._own_prefixes = tuple(own_prefixes)
         self._brought_prefixes = tuple(brought_prefixes)
         self._own_s3 = own_s3
         self._ca_file = ca_file
+        self._ca = ca
         self._lock = threading.Lock()
         self._own_stores: Router | None = None
         self._outside: tuple[urllib3.PoolManager, BroughtClients] | None = None
@@ -82,7 +84,7 @@ class StoreAccess:
     def _pool(self) -> urllib3.PoolManager:
         from agent.adapters.http.pool import make_guarded_pool
 
-        return make_guarded_pool(self._ca_file)
+        return make_guarded_pool(self._ca_file, ca=self._ca)
 
 
 def _starting(prefixes: Sequence[str], *schemes: str) -> list[str]:

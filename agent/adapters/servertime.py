@@ -13,13 +13,14 @@ from agent.errors import StoreUnavailable
 TIMEOUT = 10.0
 
 
-def clock_difference(url: str, ca_file: str | None = None) -> float:
+def clock_difference(url: str, ca_file: str | None = None, ca: str | None = None) -> float:
     """Return the clock of the HTTP server at `url` minus this host's, in seconds (to about one).
 
+    ca_file, else ca in PEM: the authorities that count; None = those of the system.
     Raises StoreUnavailable when it does not answer, or does not say what time it is.
     """
     parts = urlsplit(url)
-    connection = _connection(parts.scheme, parts.hostname or "", parts.port, ca_file)
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port, ca_file, ca)
     try:
         connection.request("HEAD", "/")
         date = connection.getresponse().getheader("Date")
@@ -32,11 +33,13 @@ def clock_difference(url: str, ca_file: str | None = None) -> float:
         connection.close()
 
 
-def _connection(scheme: str, host: str, port: int | None, ca_file: str | None) -> http.client.HTTPConnection:
+def _connection(
+    scheme: str, host: str, port: int | None, ca_file: str | None, ca: str | None
+) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file, cadata=ca if ca_file is None else None)
     except OSError as error:
-        raise StoreUnavailable(f"{ca_file}: {error.strerror}") from None
+        raise StoreUnavailable(f"{ca_file or 's3.ca'}: {error.strerror}") from None
     return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)

@@ -127,7 +127,7 @@ def _clocks(config: Config) -> dict[str, Callable[[], float]]:
     found: dict[str, Callable[[], float]] = {}
     if any(isinstance(queue.results_root, Bucket) for queue in config.queues):
         url = config.s3.endpoint or AWS
-        found[url] = partial(clock_difference, url, config.s3.ca_file)
+        found[url] = partial(clock_difference, url, config.s3.ca_file, config.s3.ca)
     emulated = config.pubsub.endpoint is not None or "PUBSUB_EMULATOR_HOST" in os.environ
     if not emulated and any(is_pubsub(queue.url) for queue in config.queues):
         found[GOOGLE] = partial(clock_difference, GOOGLE)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from agent.config.base import check_certificates
 from agent.errors import InvalidInput
 
 _ENDPOINT = re.compile(r"https?://[^/\s?#@]+/?")
@@ -16,13 +17,14 @@ _REGION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 class S3Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The S3 server. endpoint None = AWS; without access_key credentials are looked for elsewhere.
 
-    secret_key counts where there is no secret_key_file.
+    secret_key counts where there is no secret_key_file; ca, certificates in PEM, where there is no ca_file.
     """
 
     endpoint: str | None = None
     region: str | None = None
     style: Literal["auto", "path", "virtual"] = "auto"
     ca_file: str | None = None
+    ca: str | None = None
     access_key: str | None = None
     secret_key: str | None = None
     secret_key_file: str | None = None
@@ -42,6 +44,7 @@ def check_s3(s3: S3Section) -> None:
         path = getattr(s3, name)
         if path is not None and (not path.startswith("/") or "\0" in path):
             raise InvalidInput(f's3.{name} = "{path}"', hint="an absolute path")
+    check_certificates("s3.ca", s3.ca)
     _check_keys(s3)
 
 

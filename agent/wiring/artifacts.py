@@ -31,9 +31,8 @@ def access_of(config: Config, s3: Callable[[], S3Stores]) -> ArtifactAccess:
     roots = [queue.results_root for queue in config.queues]
     policy = config.policy
     prefixes = (*policy.input_prefixes, *policy.output_prefixes, *policy.image_prefixes)
-    return StoreAccess(
-        _own(config, roots, prefixes, s3), prefixes, policy.brought_prefixes, s3, ca_file=config.s3.ca_file
-    )
+    own = _own(config, roots, prefixes, s3)
+    return StoreAccess(own, prefixes, policy.brought_prefixes, s3, config.s3.ca_file, config.s3.ca)
 
 
 def _own(

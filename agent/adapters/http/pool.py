@@ -142,34 +142,48 @@ class _Modest(urllib3.PoolManager):
 
 
 def make_pool(
-    ca_file: str | None = None, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS
+    ca_file: str | None = None,
+    connect: float = CONNECT_SECONDS,
+    read: float = READ_SECONDS,
+    *,
+    ca: str | None = None,
 ) -> urllib3.PoolManager:
     """Return a pool that checks certificates and never repeats a request: what may be repeated, its users know.
 
-    ca_file: the only authorities that count; None = those of the system.
+    ca_file, else ca in PEM: the only authorities that count; None = those of the system. Raises ssl.SSLError.
     """
-    pool = urllib3.PoolManager(**_settings(ssl.create_default_context(cafile=ca_file), connect, read))
+    context = ssl.create_default_context(cafile=ca_file, cadata=ca if ca_file is None else None)
+    pool = urllib3.PoolManager(**_settings(context, connect, read))
     pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
     return pool
 
 
 def make_guarded_pool(
-    ca_file: str | None = None, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS
+    ca_file: str | None = None,
+    connect: float = CONNECT_SECONDS,
+    read: float = READ_SECONDS,
+    *,
+    ca: str | None = None,
 ) -> urllib3.PoolManager:
     """Return such a pool for hosts that jobs name: connections raise JobFault for addresses that are forbidden.
 
-    ca_file: authorities besides those of the system. Raises StoreUnavailable when it cannot be read.
+    ca_file, else ca in PEM: authorities besides those of the system. Raises StoreUnavailable for what is none.
     """
     context = ssl.create_default_context()
     try:
-        if ca_file is not None:
-            context.load_verify_locations(ca_file)
+        if ca_file is not None or ca is not None:
+            context.load_verify_locations(ca_file, cadata=ca if ca_file is None else None)
+    except ssl.SSLError:
+        raise StoreUnavailable(f"{_named(ca_file)}: it holds no certificate") from None
     except OSError as error:
-        words = (error.strerror or "it holds no certificate").lower()
-        raise StoreUnavailable(f"s3.ca_file: {ca_file}: {words}") from None
+        raise StoreUnavailable(f"{_named(ca_file)}: {(error.strerror or str(error)).lower()}") from None
     pool = _Modest(**_settings(context, connect, read))
     pool.pool_classes_by_scheme = {"http": _GuardedPlainPool, "https": _GuardedSecurePool}
     return pool
+
+
+def _named(ca_file: str | None) -> str:
+    return "s3.ca" if ca_file is None else f"s3.ca_file: {ca_file}"
 
 
 def _settings(context: ssl.SSLContext, connect: float, read: float) -> dict[str, Any]:

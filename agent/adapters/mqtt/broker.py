@@ -62,9 +62,11 @@ def broker_of(section: MqttSection) -> Broker:
 
 
 def _tls(section: MqttSection) -> ssl.SSLContext:
-    key = "mqtt.ca_file"
+    key = "mqtt.ca_file" if section.ca_file is not None or section.ca is None else "mqtt.ca"
     try:
-        context = ssl.create_default_context(cafile=section.ca_file)
+        context = ssl.create_default_context(
+            cafile=section.ca_file, cadata=section.ca if section.ca_file is None else None
+        )
         if section.cert_file is not None:
             key = "mqtt.cert_file"
             # With a passphrase given, nobody is asked for one on the terminal.
@@ -89,6 +91,8 @@ class _ClosingSocket(ssl.SSLSocket):
 
 
 def _file(section: MqttSection, key: str) -> str:
+    if key == "mqtt.ca":
+        return "its text"
     if key == "mqtt.ca_file":
         return str(section.ca_file)
     return f"{section.cert_file} with {section.key_file}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,13 +61,18 @@ def connect(section: S3Section, environ: Mapping[str, str]) -> S3Client:
     parts = urlsplit(endpoint)
     if section.ca_file is not None and not Path(section.ca_file).is_file():
         raise StoreUnavailable(f"s3.ca_file: there is no file {section.ca_file}")
+    try:
+        pool = make_pool(section.ca_file, ca=section.ca)
+    except ssl.SSLError:
+        named = "s3.ca" if section.ca_file is None else f"s3.ca_file: {section.ca_file}"
+        raise StoreUnavailable(f"{named}: it holds no certificate") from None
     with translated(f"S3 at {endpoint}"):
         minio = Minio(
             parts.netloc,
             secure=parts.scheme == "https",
             region=section.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
             credentials=provider_of(section, environ),
-            http_client=make_pool(section.ca_file),
+            http_client=pool,
         )
     if section.style != "auto":
         minio._base_url.virtual_style_flag = section.style == "virtual"
