@@ -43,7 +43,7 @@ HOW = {
 ADMINISTRATOR = "edge-lab"
 # Debian keeps the broker where only root looks.
 _MORE_PLACES = "/usr/local/sbin:/usr/sbin:/sbin"
-_LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - it is what is compared with
+_LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - it is what is compared with
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -65,12 +65,12 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def near(self) -> str:
         """The host by which this machine reaches them."""
-        return _LOOPBACK if self.address == _EVERYWHERE else self.address
+        return _LOOPBACK if self.address == EVERYWHERE else self.address
 
     @property
     def certified(self) -> tuple[str, ...]:
         """All names and addresses for which the servers have a certificate."""
-        own = () if self.address == _EVERYWHERE else (self.address,)
+        own = () if self.address == EVERYWHERE else (self.address,)
         return tuple(sorted({*self.names, *own, _LOOPBACK, "localhost"}))
 
 
@@ -172,8 +172,8 @@ def write_files(directory: Path, settings: Settings, mosquitto_passwd: str) -> N
 
     Raises InvalidInput for settings that no board could use, Unavailable when the directory cannot be written.
     """
-    if settings.public == _EVERYWHERE:
-        raise InvalidInput(f"boards cannot reach {_EVERYWHERE}", hint="say with --name by what name or address they do")
+    if settings.public == EVERYWHERE:
+        raise InvalidInput(f"boards cannot reach {EVERYWHERE}", hint="say with --name by what name or address they do")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("secrets", "authority", "certificates", "minio", "mosquitto"):

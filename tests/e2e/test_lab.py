@@ -10,14 +10,18 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent import lab as labs
+from agent.adapters.s3 import S3Artifacts, connect
+from agent.config import load_config
+from agent.lab.certificates import authority_file, ensure
 
 from tests.e2e.plain_user import USER, as_plain_user
-from tests.e2e.site import COMMAND, TIMEOUT, Site
+from tests.e2e.site import COMMAND, TIMEOUT, Site, to_toml
 from tests.servers import INSTALL, answers, free_port
 from tests.waiting import wait_until
 
@@ -29,7 +33,7 @@ class Lab:
 
     def __init__(self, directory: Path, programs: Path) -> None:
         self.directory = directory
-        self.config = directory / "config.toml"
+        self.config = self.config_of("agent")
         self.minio_port, self.mqtt_port = free_port(), free_port()
         self.env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
 
@@ -42,12 +46,29 @@ class Lab:
         ports = ("--minio-port", str(self.minio_port), "--mqtt-port", str(self.mqtt_port))
         return self.run("up", *ports, *words, **options)
 
-    def secrets(self) -> list[str]:
-        return [path.read_text() for path in (self.directory / "secrets").iterdir()]
+    def config_of(self, kind: str) -> Path:
+        return self.directory / f"lab-{kind}.toml"
+
+    def secrets(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in (self.directory / "secrets").iterdir()}
+
+    def by(self, kind: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody who has nothing but the one file."""
+        argv = [str(COMMAND), "--config", str(self.config_of(kind)), *words]
+        given = {"capture_output": True, "text": True, "timeout": TIMEOUT, "check": False, **options}
+        return subprocess.run(argv, **given)
+
+    def submit(self, job: dict[str, Any]) -> str:
+        """Submit the job by the rights of those who may; return its id."""
+        done = self.by("submit", "submit", "-", input=to_toml(job))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def pids(self) -> tuple[int, int]:
         found = labs.load(self.directory)
         assert found is not None
+        assert found.minio is not None
+        assert found.mosquitto is not None
         return found.minio.pid, found.mosquitto.pid
 
 
@@ -74,20 +95,83 @@ def on_lab(site: Site, lab: Lab) -> Site:
     return site
 
 
-def test_a_job_goes_through_the_lab_and_the_fleet_shows_its_host(running: Lab, site: Site) -> None:
+def test_one_file_is_all_that_agents_submitters_and_operators_need(running: Lab, site: Site) -> None:
     host = on_lab(site, running)
+    here = host.folder / "here"
     with host.agent():
-        sid = host.submit("echo made here > out")
-        host.wait_state(sid, "succeeded", timeout=15)  # the bell rings: by looking alone it may take 30 s
-        hosts = json.loads(host.call("fleet", "--json", "--wait", "0.3"))["hosts"]
+        sid = running.submit(host.job("echo made here > out", outputs=[{"path": "out"}]))
+        host.wait_state(sid, "succeeded", timeout=20)  # the bell rings: by looking alone it may take 30 s
+        fleet = running.by("operator", "fleet", "--json", "--wait", "0.3")
+        hosts = json.loads(fleet.stdout)["hosts"]
         assert [(each["id"], each["state"]) for each in hosts] == [("host-a", "ready")]
-    host.call("results", sid, "--to", str(host.folder / "here"))
-    assert (host.folder / "here/out").read_text() == "made here\n"
+        assert json.loads(running.by("submit", "fleet", "--json", "--wait", "0.3").stdout)["hosts"] == []
+    assert running.by("submit", "results", sid, "--to", str(here)).returncode == 0
+    assert (here / "out").read_text() == "made here\n"
     assert host.call("doctor").count("ok ") >= 10
 
 
+def test_who_submits_may_cancel_what_waits(running: Lab, site: Site) -> None:
+    sid = running.submit(site.job("true"))
+    assert running.by("submit", "cancel", sid).returncode == 0
+    assert json.loads(running.by("submit", "status", sid, "--json").stdout)["state"] == "cancelled"
+
+
+def test_inputs_and_outputs_may_lie_beside_the_queue(running: Lab, site: Site) -> None:
+    host = on_lab(site, running)
+    uri = "s3://edge-lab/files/"
+    store = running_store(running, "submit")
+    store.write(f"{uri}in", [b"from the lab"])
+    files = {"inputs": [{"uri": f"{uri}in", "path": "in"}], "outputs": [{"path": "out", "uri": f"{uri}out"}]}
+    sid = running.submit(host.job("cp in out", **files))
+    host.until_empty()
+    assert host.state_of(sid) == "succeeded"
+    with store.open(f"{uri}out") as stream:
+        assert stream.read() == b"from the lab"
+
+
+def running_store(lab: Lab, kind: str) -> S3Artifacts:
+    """Return the objects beside the queue, by the rights of one file."""
+    section = load_config(lab.config_of(kind), {}, {}).config.s3
+    return S3Artifacts(connect(section, {}), ["s3://edge-lab/files/"])
+
+
+def test_a_server_of_another_authority_is_not_trusted(running: Lab, site: Site) -> None:
+    host = on_lab(site, running)
+    other = host.folder / "other"
+    for name in ("authority", "certificates"):
+        (other / name).mkdir(parents=True)
+    ensure(other, ["127.0.0.1"], datetime.now(timezone.utc))
+    ours, theirs = authority_file(running.directory).read_text(), authority_file(other).read_text()
+    assert host.config.read_text().count(ours) == 2
+    host.config.write_text(host.config.read_text().replace(ours, theirs))
+    rows = {row["check"]: row for row in json.loads(host.run("doctor", "--json").stdout)}
+    assert rows["queue lab"]["status"] == rows["broker"]["status"] == "failure"
+    assert "certificate" in rows["queue lab"]["message"]
+    assert "its certificate is not trusted" in rows["broker"]["message"]
+
+
+def test_a_lab_on_all_addresses_must_be_told_by_which_name_boards_reach_it(lab: Lab) -> None:
+    done = lab.up("--address", labs.EVERYWHERE)
+    assert done.returncode == 2
+    assert "--name" in done.stderr
+    done = lab.up("--address", labs.EVERYWHERE, "--name", "localhost")
+    assert done.returncode == 0, done.stderr
+    assert f'endpoint = "https://localhost:{lab.minio_port}"' in lab.config.read_text()
+    assert lab.by("operator", "fleet", "--wait", "0.1").returncode == 0
+
+
+def test_another_address_gets_another_certificate_of_the_same_authority(running: Lab) -> None:
+    before = authority_file(running.directory).read_text()
+    running.run("down")
+    assert running.up("--name", "localhost").returncode == 0
+    assert authority_file(running.directory).read_text() == before
+    assert running.by("operator", "fleet", "--wait", "0.1").returncode == 0
+
+
 def test_status_says_what_runs(running: Lab) -> None:
-    assert json.loads(running.run("status", "--json").stdout) == {"minio": True, "mosquitto": True}
+    found = json.loads(running.run("status", "--json").stdout)
+    assert found["running"] == {"minio": True, "mosquitto": True}
+    assert date.fromisoformat(found["certified_until"]) > date.today() + timedelta(days=300)  # noqa: DTZ011
     os.kill(running.pids()[1], 9)
     wait_until(lambda: running.run("status").returncode == 1)
     assert "does not run" in running.run("status").stdout
@@ -99,8 +183,8 @@ def test_a_second_up_changes_nothing_and_takes_the_ports_from_the_first(running:
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == {
         "directory": str(running.directory),
-        "config": str(running.config),
-        "running": {"minio": True, "mosquitto": True},
+        "configs": {kind: str(running.config_of(kind)) for kind in ("agent", "submit", "operator")},
+        **json.loads(running.run("status", "--json").stdout),
     }
     assert (running.pids(), running.secrets()) == (before, secrets)
 
@@ -121,7 +205,7 @@ def test_what_one_server_lost_the_next_up_brings_back(running: Lab) -> None:
 
 def test_jobs_stay_over_down_and_up(running: Lab, site: Site) -> None:
     host = on_lab(site, running)
-    sid = host.submit()
+    sid = running.submit(host.job("true"))
     assert running.run("down").stdout == "stopped\n"
     assert not answers(running.minio_port)
     assert not answers(running.mqtt_port)
@@ -132,15 +216,24 @@ def test_jobs_stay_over_down_and_up(running: Lab, site: Site) -> None:
 
 def test_the_credentials_are_in_no_process_list_and_for_their_owner_only(running: Lab) -> None:
     shown = _command_lines()
-    secrets = running.secrets()
-    assert len(set(secrets)) == 2
+    secrets = set(running.secrets().values())
+    assert len(secrets) == 7  # MinIO's administrator, and three accounts on two servers
     assert all(len(secret) >= 32 for secret in secrets)
     assert not [secret for secret in secrets for line in shown if secret.encode() in line]
-    for path in (running.directory / "secrets").iterdir():
-        assert path.stat().st_mode & 0o777 == 0o600
-    assert (running.directory / "secrets").stat().st_mode & 0o777 == 0o700
-    told = running.config.read_text() + (running.directory / "mosquitto/passwords").read_text()
+    assert running.directory.stat().st_mode & 0o777 == 0o700
+    keys = [running.directory / "authority/ca.key", running.directory / "certificates/private.key"]
+    files = [*(running.directory / "secrets").iterdir(), *running.directory.glob("*.toml"), *keys]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    told = (running.directory / "mosquitto/passwords").read_text()
     assert not [secret for secret in secrets if secret in told]
+
+
+@pytest.mark.parametrize("kind", ["agent", "submit", "operator"])
+def test_a_file_holds_the_credentials_of_its_user_and_no_others(running: Lab, kind: str) -> None:
+    text = running.config_of(kind).read_text()
+    held = {name for name, secret in running.secrets().items() if secret in text}
+    assert held == {f"s3-{kind}", f"mqtt-{kind}"}
+    assert "PRIVATE KEY" not in text
 
 
 def _command_lines() -> list[bytes]:
@@ -154,10 +247,8 @@ def _command_lines() -> list[bytes]:
 def test_strangers_are_refused_by_both_servers(running: Lab, site: Site) -> None:
     host = on_lab(site, running)
     text = host.config.read_text()
-    for name in ("minio-password", "mqtt-password"):
-        wrong = running.directory / f"wrong-{name}"
-        wrong.write_text("not the password")
-        text = text.replace(str(running.directory / "secrets" / name), str(wrong))
+    for name in ("s3-agent", "mqtt-agent"):
+        text = text.replace(running.secrets()[name], "not the password")
     host.config.write_text(text)
     rows = json.loads(host.run("doctor", "--json").stdout)
     failures = {row["check"] for row in rows if row["status"] == "failure"}
