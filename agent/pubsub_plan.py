@@ -225,6 +225,90 @@ def _updates(wanted: Subscription, found: Subscription) -> Iterator[str]:
         yield f"--message-retention-duration={wanted.retention_days:g}d"
 
 
+class Grant(NamedTuple):
+    """One role for one account on one topic or subscription. on: its full name; why: what needs it."""
+
+    account: str
+    role: str
+    on: str
+    why: str
+
+
+# One account for all agents, one for all who submit, one for whoever looks after the queue.
+AGENT, SUBMITTER, OPERATOR = ACCOUNTS = ("edge-agent", "edge-submit", "edge-operator")
+SUBSCRIBE, PUBLISH, VIEW = "roles/pubsub.subscriber", "roles/pubsub.publisher", "roles/pubsub.viewer"
+
+
+def grants(plan: Plan) -> tuple[Grant, ...]:
+    """Return the least rights for the work on a queue with lanes, each on the one part that it is for.
+
+    Nobody has a right on the project: other queues in it stay out of reach.
+    """
+    lanes = [each.name for each in plan.subscriptions if each.topic == plan.place.topic]
+    dead = [each.name for each in plan.subscriptions if each.topic != plan.place.topic]
+    return (
+        *(Grant(AGENT, SUBSCRIBE, lane, "pulls jobs, renews leases, acknowledges") for lane in lanes),
+        *(Grant(AGENT, VIEW, lane, "sees whether the lane is there") for lane in lanes),
+        *(Grant(AGENT, PUBLISH, topic, "buries jobs that nobody can run") for topic in plan.topics[1:]),
+        Grant(SUBMITTER, PUBLISH, plan.place.topic, "submits jobs"),
+        *(Grant(SUBMITTER, VIEW, lane, "refuses a job for a lane that is not there") for lane in lanes),
+        *(Grant(OPERATOR, SUBSCRIBE, name, "reads dead letters, and takes them off") for name in dead),
+        *(Grant(OPERATOR, VIEW, name, "compares settings with the plan") for name in (*lanes, *dead)),
+        *(Grant(OPERATOR, PUBLISH, topic, "submits again what was buried") for topic in plan.topics[:1]),
+        *(Grant(OPERATOR, VIEW, topic, "sees whether it is there") for topic in plan.topics),
+    )
+
+
+def accounts_as_gcloud(plan: Plan) -> str:
+    """Return the accounts and their rights as commands of the Google Cloud CLI, one a line."""
+    project = plan.place.project
+    made = [f"gcloud iam service-accounts create {account} --project={project}" for account in ACCOUNTS]
+    given = [
+        f"gcloud pubsub {_kind(each.on)}s add-iam-policy-binding {short(each.on)} --project={project}"
+        f" --member=serviceAccount:{each.account}@{project}.iam.gserviceaccount.com --role={each.role}"
+        for each in grants(plan)
+    ]
+    return "".join(f"{line}\n" for line in (*made, *given))
+
+
+def accounts_as_terraform(plan: Plan) -> str:
+    """Return the accounts and their rights as Terraform resources, which refer to those of `as_terraform`."""
+    project = plan.place.project
+    made = [
+        _block("google_service_account", account, [("account_id", _quoted(account)), ("project", _quoted(project))])
+        for account in ACCOUNTS
+    ]
+    return "\n".join([*made, *(_terraform_grant(each, project) for each in grants(plan))])
+
+
+def _terraform_grant(grant: Grant, project: str) -> str:
+    kind, name = _kind(grant.on), _identifier(short(grant.on))
+    lines = [
+        (kind, f"google_pubsub_{kind}.{name}.name"),
+        ("project", _quoted(project)),
+        ("role", _quoted(grant.role)),
+        ("member", f"google_service_account.{grant.account}.member"),
+    ]
+    label = f"{grant.account}_{grant.role.rpartition('.')[2]}_{kind}_{name}"
+    return f"# {grant.why}\n" + _block(f"google_pubsub_{kind}_iam_member", label, lines)
+
+
+def _kind(path: str) -> str:
+    """Return "topic" or "subscription" for a full name."""
+    return path.split("/")[2].removesuffix("s")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+def _block(kind: str, label: str, lines: Iterable[tuple[str, str]]) -> str:
+    rows = list(lines)
+    width = max(len(key) for key, _ in rows)
+    body = "".join(f"  {key:<{width}} = {value}\n" for key, value in rows)
+    return f'resource "{kind}" "{label}" {{\n{body}}}\n'
+
+
 def as_gcloud(plan: Plan) -> str:
     """Return the plan as commands of the Google Cloud CLI, one a line."""
     project = f"--project={plan.place.project}"

@@ -88,6 +88,19 @@ class SqliteJournal:
             ) from error
 
 
+def read_entries(path: Path) -> Mapping[str, bytes]:
+    """Return what a journal remembers, without touching it, whoever uses it now. Raises HostFault."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        try:
+            rows = connection.execute("SELECT key, body FROM entries ORDER BY id").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise HostFault(f"journal {path} cannot be read: {error}") from None
+    return {key: bytes(body) for key, body in rows}
+
+
 def _open(path: Path) -> sqlite3.Connection:
     """Return a connection to the checked file. Raises sqlite3.Error, and HostFault for a later version."""
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -48,6 +48,9 @@ COMMANDS = {
     "run": Entry("agent.cli.run:run", "Run the agent in the foreground."),
     "status": Entry("agent.cli.status:status", "Show what the agent or a job is doing."),
     "submit": Entry("agent.cli.submit:submit", "Put a job into a queue."),
+    "support-bundle": Entry(
+        "agent.cli.support_bundle:support_bundle", "Pack what is needed to help from afar, without secrets."
+    ),
     "version": Entry("agent.cli.version:version", "Show versions of everything that matters."),
 }
 

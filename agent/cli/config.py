@@ -62,7 +62,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, as_json: bool) -> None:
     """Show every key with its value and where it comes from; secrets are masked."""
     loaded = config_from(ctx)
-    rows = [(key, _masked(key, value), loaded.origins[key]) for key, value in settings(loaded.config)]
+    rows = [(key, masked(key, value), loaded.origins[key]) for key, value in settings(loaded.config)]
     if as_json:
         print_json({key: {"value": value, "origin": origin} for key, value, origin in rows})
     else:
@@ -71,7 +71,8 @@ def show(ctx: click.Context, as_json: bool) -> None:
         print_table("", ("key", "value", "from"), cells)
 
 
-def _masked(key: str, value: Any) -> Any:
+def masked(key: str, value: Any) -> Any:
+    """Return the value of a dotted key without secrets."""
     return MASK if value is not None and holds_secret(key) else mask_data(value)
 
 

@@ -18,23 +18,27 @@ from agent.errors import ConfigError
 @click.pass_context
 def version(ctx: click.Context, as_json: bool) -> None:
     """Show versions of everything that matters: agent, Python, platform, container runtime."""
-    facts = {
+    found = facts(_configured(ctx))
+    if as_json:
+        print_json(found)
+    else:
+        print_table("", ("part", "version"), found.items())
+
+
+def facts(configured: str | None) -> dict[str, str | None]:
+    """Return the versions. configured: the runtime's path, None = the first one on PATH."""
+    return {
         "agent": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "runtime": _runtime(ctx),
+        "runtime": configured or shutil.which("apptainer") or shutil.which("singularity"),
     }
-    if as_json:
-        print_json(facts)
-    else:
-        print_table("", ("part", "version"), facts.items())
 
 
-def _runtime(ctx: click.Context) -> str | None:
+def _configured(ctx: click.Context) -> str | None:
     """Return the runtime's path. A broken configuration does not keep anybody from asking for versions."""
     try:
-        configured = config_from(ctx).config.runtime.path
+        return config_from(ctx).config.runtime.path
     except ConfigError as error:
         click.echo(f"edge-agent: {error}", err=True)
-        configured = None
-    return configured or shutil.which("apptainer") or shutil.which("singularity")
+        return None

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -49,9 +50,9 @@ def set_up(section: S3Section, bucket: str, users: Sequence[User], short_lived: 
         http_client=make_pool(section.ca_file, ca=section.ca),
     )
     for user in users:
-        _ask(f"policy {user.name}", lambda user=user: admin.policy_add(user.name, policy=dict(user.policy)))
-        _ask(f"user {user.name}", lambda user=user: admin.user_add(user.name, user.secret))
-        _ask(f"rights of {user.name}", lambda user=user: admin.policy_set(user.name, user=user.name))
+        _ask(f"policy {user.name}", partial(admin.policy_add, user.name, policy=dict(user.policy)))
+        _ask(f"user {user.name}", partial(admin.user_add, user.name, user.secret))
+        _ask(f"rights of {user.name}", partial(admin.policy_set, user.name, user=user.name))
 
 
 def _set_rules(client: S3Client, bucket: str, prefixes: Sequence[str]) -> None:
