@@ -233,10 +233,28 @@ class Grant(NamedTuple):
     on: str
     why: str
 
+    @property
+    def permission(self) -> str:
+        """The one permission of the role that is needed."""
+        return _NEEDED[self.role].format(_kind(self.on))
+
+    @property
+    def member(self) -> str:
+        """The account as policies name it; a project of a domain, "example.com:lab", has it the other way round."""
+        domain, _, name = self.on.split("/")[1].rpartition(":")
+        return f"serviceAccount:{self.account}@{name}{domain and '.'}{domain}.iam.gserviceaccount.com"
+
 
 # One account for all agents, one for all who submit, one for whoever looks after the queue.
 AGENT, SUBMITTER, OPERATOR = ACCOUNTS = ("edge-agent", "edge-submit", "edge-operator")
 SUBSCRIBE, PUBLISH, VIEW = "roles/pubsub.subscriber", "roles/pubsub.publisher", "roles/pubsub.viewer"
+
+
+_NEEDED = {
+    SUBSCRIBE: "pubsub.subscriptions.consume",
+    PUBLISH: "pubsub.topics.publish",
+    VIEW: "pubsub.{}s.get",
+}
 
 
 def grants(plan: Plan) -> tuple[Grant, ...]:
@@ -248,24 +266,25 @@ def grants(plan: Plan) -> tuple[Grant, ...]:
     dead = [each.name for each in plan.subscriptions if each.topic != plan.place.topic]
     return (
         *(Grant(AGENT, SUBSCRIBE, lane, "pulls jobs, renews leases, acknowledges") for lane in lanes),
-        *(Grant(AGENT, VIEW, lane, "sees whether the lane is there") for lane in lanes),
+        *(Grant(AGENT, VIEW, lane, "tells a lane that is missing from one that it may not read") for lane in lanes),
         *(Grant(AGENT, PUBLISH, topic, "buries jobs that nobody can run") for topic in plan.topics[1:]),
         Grant(SUBMITTER, PUBLISH, plan.place.topic, "submits jobs"),
         *(Grant(SUBMITTER, VIEW, lane, "refuses a job for a lane that is not there") for lane in lanes),
         *(Grant(OPERATOR, SUBSCRIBE, name, "reads dead letters, and takes them off") for name in dead),
-        *(Grant(OPERATOR, VIEW, name, "compares settings with the plan") for name in (*lanes, *dead)),
+        *(Grant(OPERATOR, VIEW, name, "sees its settings") for name in (*lanes, *dead)),
         *(Grant(OPERATOR, PUBLISH, topic, "submits again what was buried") for topic in plan.topics[:1]),
         *(Grant(OPERATOR, VIEW, topic, "sees whether it is there") for topic in plan.topics),
     )
 
 
 def accounts_as_gcloud(plan: Plan) -> str:
-    """Return the accounts and their rights as commands of the Google Cloud CLI, one a line."""
+    """Return the accounts and their rights as commands of the Google Cloud CLI, one a line below its reason."""
     project = plan.place.project
     made = [f"gcloud iam service-accounts create {account} --project={project}" for account in ACCOUNTS]
     given = [
+        f"# {each.account} {each.why}: {each.permission}\n"
         f"gcloud pubsub {_kind(each.on)}s add-iam-policy-binding {short(each.on)} --project={project}"
-        f" --member=serviceAccount:{each.account}@{project}.iam.gserviceaccount.com --role={each.role}"
+        f" --member={each.member} --role={each.role}"
         for each in grants(plan)
     ]
     return "".join(f"{line}\n" for line in (*made, *given))
@@ -290,7 +309,9 @@ def _terraform_grant(grant: Grant, project: str) -> str:
         ("member", f"google_service_account.{grant.account}.member"),
     ]
     label = f"{grant.account}_{grant.role.rpartition('.')[2]}_{kind}_{name}"
-    return f"# {grant.why}\n" + _block(f"google_pubsub_{kind}_iam_member", label, lines)
+    return f"# {grant.account} {grant.why}: {grant.permission}\n" + _block(
+        f"google_pubsub_{kind}_iam_member", label, lines
+    )
 
 
 def _kind(path: str) -> str:

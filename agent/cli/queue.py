@@ -11,10 +11,25 @@ from agent.cli.context import config_from
 from agent.cli.output import print_json
 from agent.config import Config, Queue
 from agent.errors import InvalidInput, nearest
-from agent.pubsub_plan import LANES, Plan, as_gcloud, as_terraform, is_pubsub, place_of, plan
+from agent.pubsub_plan import (
+    LANES,
+    Plan,
+    accounts_as_gcloud,
+    accounts_as_terraform,
+    as_gcloud,
+    as_terraform,
+    is_pubsub,
+    place_of,
+    plan,
+)
 from agent.wiring import Stores
 
-PRINTERS = {"gcloud": as_gcloud, "terraform": as_terraform}
+PRINTERS = {
+    "gcloud": as_gcloud,
+    "gcloud-accounts": accounts_as_gcloud,
+    "terraform": as_terraform,
+    "terraform-accounts": accounts_as_terraform,
+}
 
 
 @click.group()
@@ -26,7 +41,10 @@ def queue() -> None:
 @click.argument("name", required=False)
 @click.option("--lanes", metavar="LANE,LANE", help="Only these lanes, where a queue has a subscription a lane.")
 @click.option(
-    "--print", "printed", type=click.Choice(sorted(PRINTERS)), help="Make nothing; print how to make a Pub/Sub queue."
+    "--print",
+    "printed",
+    type=click.Choice(sorted(PRINTERS)),
+    help="Make nothing; print how to make a Pub/Sub queue, or accounts with the least rights on it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

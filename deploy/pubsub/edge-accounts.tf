@@ -13,7 +13,7 @@ resource "google_service_account" "edge-operator" {
   project    = "my-project"
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_any-none" {
   subscription = google_pubsub_subscription.edge-jobs_any-none.name
   project      = "my-project"
@@ -21,7 +21,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_any-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_any-nvidia.name
   project      = "my-project"
@@ -29,7 +29,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_any-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_any-jetson.name
   project      = "my-project"
@@ -37,7 +37,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_amd64-none" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-none.name
   project      = "my-project"
@@ -45,7 +45,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_amd64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-nvidia.name
   project      = "my-project"
@@ -53,7 +53,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_amd64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-jetson.name
   project      = "my-project"
@@ -61,7 +61,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm64-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-none.name
   project      = "my-project"
@@ -69,7 +69,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-nvidia.name
   project      = "my-project"
@@ -77,7 +77,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-jetson.name
   project      = "my-project"
@@ -85,7 +85,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm-none.name
   project      = "my-project"
@@ -93,7 +93,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm-nvidia.name
   project      = "my-project"
@@ -101,7 +101,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_arm-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm-jetson.name
   project      = "my-project"
@@ -109,7 +109,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_386-none" {
   subscription = google_pubsub_subscription.edge-jobs_386-none.name
   project      = "my-project"
@@ -117,7 +117,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_386-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_386-nvidia.name
   project      = "my-project"
@@ -125,7 +125,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_386-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_386-jetson.name
   project      = "my-project"
@@ -133,7 +133,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_ppc64le-none" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-none.name
   project      = "my-project"
@@ -141,7 +141,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_ppc64le-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-nvidia.name
   project      = "my-project"
@@ -149,7 +149,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_ppc64le-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-jetson.name
   project      = "my-project"
@@ -157,7 +157,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_s390x-none" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-none.name
   project      = "my-project"
@@ -165,7 +165,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_s390x-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-nvidia.name
   project      = "my-project"
@@ -173,7 +173,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_s390x-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-jetson.name
   project      = "my-project"
@@ -181,7 +181,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_riscv64-none" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-none.name
   project      = "my-project"
@@ -189,7 +189,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_riscv64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-nvidia.name
   project      = "my-project"
@@ -197,7 +197,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_riscv64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-jetson.name
   project      = "my-project"
@@ -205,7 +205,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# pulls jobs, renews leases, acknowledges
+# edge-agent pulls jobs, renews leases, acknowledges: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscription_edge-jobs_plain" {
   subscription = google_pubsub_subscription.edge-jobs_plain.name
   project      = "my-project"
@@ -213,7 +213,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_subscriber_subscrip
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_any-none" {
   subscription = google_pubsub_subscription.edge-jobs_any-none.name
   project      = "my-project"
@@ -221,7 +221,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_any-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_any-nvidia.name
   project      = "my-project"
@@ -229,7 +229,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_any-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_any-jetson.name
   project      = "my-project"
@@ -237,7 +237,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_amd64-none" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-none.name
   project      = "my-project"
@@ -245,7 +245,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_amd64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-nvidia.name
   project      = "my-project"
@@ -253,7 +253,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_amd64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-jetson.name
   project      = "my-project"
@@ -261,7 +261,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm64-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-none.name
   project      = "my-project"
@@ -269,7 +269,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-nvidia.name
   project      = "my-project"
@@ -277,7 +277,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-jetson.name
   project      = "my-project"
@@ -285,7 +285,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm-none.name
   project      = "my-project"
@@ -293,7 +293,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm-nvidia.name
   project      = "my-project"
@@ -301,7 +301,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_arm-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm-jetson.name
   project      = "my-project"
@@ -309,7 +309,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_386-none" {
   subscription = google_pubsub_subscription.edge-jobs_386-none.name
   project      = "my-project"
@@ -317,7 +317,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_386-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_386-nvidia.name
   project      = "my-project"
@@ -325,7 +325,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_386-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_386-jetson.name
   project      = "my-project"
@@ -333,7 +333,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_ppc64le-none" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-none.name
   project      = "my-project"
@@ -341,7 +341,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_ppc64le-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-nvidia.name
   project      = "my-project"
@@ -349,7 +349,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_ppc64le-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-jetson.name
   project      = "my-project"
@@ -357,7 +357,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_s390x-none" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-none.name
   project      = "my-project"
@@ -365,7 +365,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_s390x-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-nvidia.name
   project      = "my-project"
@@ -373,7 +373,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_s390x-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-jetson.name
   project      = "my-project"
@@ -381,7 +381,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_riscv64-none" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-none.name
   project      = "my-project"
@@ -389,7 +389,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_riscv64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-nvidia.name
   project      = "my-project"
@@ -397,7 +397,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_riscv64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-jetson.name
   project      = "my-project"
@@ -405,7 +405,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# sees whether the lane is there
+# edge-agent tells a lane that is missing from one that it may not read: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription_edge-jobs_plain" {
   subscription = google_pubsub_subscription.edge-jobs_plain.name
   project      = "my-project"
@@ -413,7 +413,7 @@ resource "google_pubsub_subscription_iam_member" "edge-agent_viewer_subscription
   member       = google_service_account.edge-agent.member
 }
 
-# buries jobs that nobody can run
+# edge-agent buries jobs that nobody can run: pubsub.topics.publish
 resource "google_pubsub_topic_iam_member" "edge-agent_publisher_topic_edge-jobs-dead" {
   topic   = google_pubsub_topic.edge-jobs-dead.name
   project = "my-project"
@@ -421,7 +421,7 @@ resource "google_pubsub_topic_iam_member" "edge-agent_publisher_topic_edge-jobs-
   member  = google_service_account.edge-agent.member
 }
 
-# submits jobs
+# edge-submit submits jobs: pubsub.topics.publish
 resource "google_pubsub_topic_iam_member" "edge-submit_publisher_topic_edge-jobs" {
   topic   = google_pubsub_topic.edge-jobs.name
   project = "my-project"
@@ -429,7 +429,7 @@ resource "google_pubsub_topic_iam_member" "edge-submit_publisher_topic_edge-jobs
   member  = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_any-none" {
   subscription = google_pubsub_subscription.edge-jobs_any-none.name
   project      = "my-project"
@@ -437,7 +437,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_any-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_any-nvidia.name
   project      = "my-project"
@@ -445,7 +445,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_any-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_any-jetson.name
   project      = "my-project"
@@ -453,7 +453,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_amd64-none" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-none.name
   project      = "my-project"
@@ -461,7 +461,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_amd64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-nvidia.name
   project      = "my-project"
@@ -469,7 +469,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_amd64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-jetson.name
   project      = "my-project"
@@ -477,7 +477,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm64-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-none.name
   project      = "my-project"
@@ -485,7 +485,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-nvidia.name
   project      = "my-project"
@@ -493,7 +493,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-jetson.name
   project      = "my-project"
@@ -501,7 +501,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm-none.name
   project      = "my-project"
@@ -509,7 +509,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm-nvidia.name
   project      = "my-project"
@@ -517,7 +517,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_arm-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm-jetson.name
   project      = "my-project"
@@ -525,7 +525,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_386-none" {
   subscription = google_pubsub_subscription.edge-jobs_386-none.name
   project      = "my-project"
@@ -533,7 +533,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_386-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_386-nvidia.name
   project      = "my-project"
@@ -541,7 +541,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_386-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_386-jetson.name
   project      = "my-project"
@@ -549,7 +549,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_ppc64le-none" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-none.name
   project      = "my-project"
@@ -557,7 +557,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_ppc64le-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-nvidia.name
   project      = "my-project"
@@ -565,7 +565,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_ppc64le-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-jetson.name
   project      = "my-project"
@@ -573,7 +573,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_s390x-none" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-none.name
   project      = "my-project"
@@ -581,7 +581,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_s390x-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-nvidia.name
   project      = "my-project"
@@ -589,7 +589,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_s390x-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-jetson.name
   project      = "my-project"
@@ -597,7 +597,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_riscv64-none" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-none.name
   project      = "my-project"
@@ -605,7 +605,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_riscv64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-nvidia.name
   project      = "my-project"
@@ -613,7 +613,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_riscv64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-jetson.name
   project      = "my-project"
@@ -621,7 +621,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# refuses a job for a lane that is not there
+# edge-submit refuses a job for a lane that is not there: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscription_edge-jobs_plain" {
   subscription = google_pubsub_subscription.edge-jobs_plain.name
   project      = "my-project"
@@ -629,7 +629,7 @@ resource "google_pubsub_subscription_iam_member" "edge-submit_viewer_subscriptio
   member       = google_service_account.edge-submit.member
 }
 
-# reads dead letters, and takes them off
+# edge-operator reads dead letters, and takes them off: pubsub.subscriptions.consume
 resource "google_pubsub_subscription_iam_member" "edge-operator_subscriber_subscription_edge-jobs-dead" {
   subscription = google_pubsub_subscription.edge-jobs-dead.name
   project      = "my-project"
@@ -637,7 +637,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_subscriber_subsc
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_any-none" {
   subscription = google_pubsub_subscription.edge-jobs_any-none.name
   project      = "my-project"
@@ -645,7 +645,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_any-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_any-nvidia.name
   project      = "my-project"
@@ -653,7 +653,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_any-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_any-jetson.name
   project      = "my-project"
@@ -661,7 +661,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_amd64-none" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-none.name
   project      = "my-project"
@@ -669,7 +669,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_amd64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-nvidia.name
   project      = "my-project"
@@ -677,7 +677,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_amd64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_amd64-jetson.name
   project      = "my-project"
@@ -685,7 +685,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm64-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-none.name
   project      = "my-project"
@@ -693,7 +693,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-nvidia.name
   project      = "my-project"
@@ -701,7 +701,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm64-jetson.name
   project      = "my-project"
@@ -709,7 +709,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm-none" {
   subscription = google_pubsub_subscription.edge-jobs_arm-none.name
   project      = "my-project"
@@ -717,7 +717,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_arm-nvidia.name
   project      = "my-project"
@@ -725,7 +725,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_arm-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_arm-jetson.name
   project      = "my-project"
@@ -733,7 +733,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_386-none" {
   subscription = google_pubsub_subscription.edge-jobs_386-none.name
   project      = "my-project"
@@ -741,7 +741,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_386-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_386-nvidia.name
   project      = "my-project"
@@ -749,7 +749,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_386-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_386-jetson.name
   project      = "my-project"
@@ -757,7 +757,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_ppc64le-none" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-none.name
   project      = "my-project"
@@ -765,7 +765,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_ppc64le-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-nvidia.name
   project      = "my-project"
@@ -773,7 +773,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_ppc64le-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_ppc64le-jetson.name
   project      = "my-project"
@@ -781,7 +781,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_s390x-none" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-none.name
   project      = "my-project"
@@ -789,7 +789,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_s390x-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-nvidia.name
   project      = "my-project"
@@ -797,7 +797,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_s390x-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_s390x-jetson.name
   project      = "my-project"
@@ -805,7 +805,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_riscv64-none" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-none.name
   project      = "my-project"
@@ -813,7 +813,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_riscv64-nvidia" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-nvidia.name
   project      = "my-project"
@@ -821,7 +821,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_riscv64-jetson" {
   subscription = google_pubsub_subscription.edge-jobs_riscv64-jetson.name
   project      = "my-project"
@@ -829,7 +829,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs_plain" {
   subscription = google_pubsub_subscription.edge-jobs_plain.name
   project      = "my-project"
@@ -837,7 +837,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# compares settings with the plan
+# edge-operator sees its settings: pubsub.subscriptions.get
 resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscription_edge-jobs-dead" {
   subscription = google_pubsub_subscription.edge-jobs-dead.name
   project      = "my-project"
@@ -845,7 +845,7 @@ resource "google_pubsub_subscription_iam_member" "edge-operator_viewer_subscript
   member       = google_service_account.edge-operator.member
 }
 
-# submits again what was buried
+# edge-operator submits again what was buried: pubsub.topics.publish
 resource "google_pubsub_topic_iam_member" "edge-operator_publisher_topic_edge-jobs" {
   topic   = google_pubsub_topic.edge-jobs.name
   project = "my-project"
@@ -853,7 +853,7 @@ resource "google_pubsub_topic_iam_member" "edge-operator_publisher_topic_edge-jo
   member  = google_service_account.edge-operator.member
 }
 
-# sees whether it is there
+# edge-operator sees whether it is there: pubsub.topics.get
 resource "google_pubsub_topic_iam_member" "edge-operator_viewer_topic_edge-jobs" {
   topic   = google_pubsub_topic.edge-jobs.name
   project = "my-project"
@@ -861,7 +861,7 @@ resource "google_pubsub_topic_iam_member" "edge-operator_viewer_topic_edge-jobs"
   member  = google_service_account.edge-operator.member
 }
 
-# sees whether it is there
+# edge-operator sees whether it is there: pubsub.topics.get
 resource "google_pubsub_topic_iam_member" "edge-operator_viewer_topic_edge-jobs-dead" {
   topic   = google_pubsub_topic.edge-jobs-dead.name
   project = "my-project"

@@ -10,16 +10,24 @@ import pytest
 from agent.errors import InvalidInput
 from agent.model.job import parse_job
 from agent.pubsub_plan import (
+    AGENT,
     LANES,
+    OPERATOR,
     PLAIN,
+    PUBLISH,
+    SUBMITTER,
+    SUBSCRIBE,
     Place,
     Subscription,
+    accounts_as_gcloud,
+    accounts_as_terraform,
     as_gcloud,
     as_terraform,
     attributes_of,
     belongs,
     differences,
     filter_of,
+    grants,
     has_lanes,
     is_project,
     place_of,
@@ -204,3 +212,60 @@ def test_terraform_resources_have_names_of_their_own() -> None:
     text = as_terraform(plan(Place("lab-1", "a.b+c")))
     names = re.findall(r'^resource "([^"]+)" "([A-Za-z_][A-Za-z0-9_-]*)" \{$', text, re.MULTILINE)
     assert len(names) == len(set(names)) == len(LANES) + 3
+
+
+# --- accounts ---------------------------------------------------------------------------------------------
+
+
+def test_the_accounts_in_deploy_are_what_the_code_prints() -> None:
+    assert (DEPLOY / "edge-accounts.sh").read_text() == accounts_as_gcloud(plan(EXAMPLE))
+    assert (DEPLOY / "edge-accounts.tf").read_text() == accounts_as_terraform(plan(EXAMPLE))
+
+
+def test_each_account_may_do_its_work_and_no_other_ones() -> None:
+    made = plan(EXAMPLE, ("any-none", PLAIN))
+    jobs, dead = made.topics
+    lanes = {EXAMPLE.subscription("any-none"), EXAMPLE.subscription(PLAIN)}
+    letters = "projects/my-project/subscriptions/edge-jobs-dead"
+
+    def may(account: str, role: str) -> set[str]:
+        return {each.on for each in grants(made) if (each.account, each.role) == (account, role)}
+
+    assert (may(AGENT, SUBSCRIBE), may(AGENT, PUBLISH)) == (lanes, {dead})
+    assert (may(SUBMITTER, SUBSCRIBE), may(SUBMITTER, PUBLISH)) == (set(), {jobs})
+    assert (may(OPERATOR, SUBSCRIBE), may(OPERATOR, PUBLISH)) == ({letters}, {jobs})
+
+
+def test_no_grant_is_given_twice_and_all_are_on_parts_of_the_queue() -> None:
+    made = plan(EXAMPLE)
+    parts = {*made.topics, *(each.name for each in made.subscriptions)}
+    given = [(each.account, each.role, each.on) for each in grants(made)]
+    assert len(given) == len(set(given))
+    assert {on for _, _, on in given} == parts
+
+
+@pytest.mark.parametrize(
+    ("project", "member"),
+    [
+        ("lab-1", "serviceAccount:edge-submit@lab-1.iam.gserviceaccount.com"),
+        ("example.com:lab", "serviceAccount:edge-submit@lab.example.com.iam.gserviceaccount.com"),
+    ],
+)
+def test_an_account_has_the_address_that_google_gives_it(project: str, member: str) -> None:
+    assert member in {each.member for each in grants(plan(Place(project, "jobs")))}
+
+
+def test_the_page_names_each_right_with_its_reason() -> None:
+    page = (DEPLOY / "README.md").read_text().splitlines()
+    for each in grants(plan(EXAMPLE)):
+        ends = f"| `{each.permission}` | `{each.role}` | {each.why} |"
+        assert any(row.startswith(f"| `{each.account}` |") and row.endswith(ends) for row in page), each
+
+
+def test_terraform_grants_refer_to_resources_that_are_there() -> None:
+    made = plan(EXAMPLE)
+    there = set(re.findall(r'(?m)^resource "([^"]+)" "([^"]+)"', as_terraform(made) + accounts_as_terraform(made)))
+    named = re.findall(r"= (google_\w+)\.([A-Za-z0-9_-]+)\.", accounts_as_terraform(made))
+    assert set(named) <= there
+    labels = re.findall(r'(?m)^resource "[^"]+_iam_member" "([^"]+)"', accounts_as_terraform(made))
+    assert len(labels) == len(set(labels)) == len(grants(made))
