@@ -20,7 +20,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -89,12 +89,12 @@ class Store(msgspec.Struct, frozen=True):
     secrets: dict[str, str]
 
 
-def programs(search: str) -> dict[str, str]:
+def programs(search: str, names: Collection[str] = tuple(HOW)) -> dict[str, str]:
     """Return the paths of the servers' programs in the directories of `search`, a PATH.
 
     Raises Unavailable naming each that is missing and how to get it.
     """
-    found = {name: shutil.which(name, path=f"{search}:{_MORE_PLACES}") for name in HOW}
+    found = {name: shutil.which(name, path=f"{search}:{_MORE_PLACES}") for name in names}
     missing = [f"{name} ({HOW[name]})" for name, path in found.items() if path is None]
     if missing:
         raise Unavailable("the lab needs " + " and ".join(missing))
@@ -110,10 +110,11 @@ def load(directory: Path) -> Lab | None:
 
 
 def status(lab: Lab) -> dict[str, bool]:
-    """Return which servers run."""
+    """Return which servers run; of those that somebody else starts, which answer."""
+    near, minio, mosquitto = lab.settings.near, lab.minio, lab.mosquitto
     return {
-        "minio": lab.minio is not None and lab.minio.is_alive(),
-        "mosquitto": lab.mosquitto is not None and lab.mosquitto.is_alive(),
+        "minio": listens(near, lab.settings.minio_port) if minio is None else minio.is_alive(),
+        "mosquitto": listens(near, lab.settings.mqtt_port) if mosquitto is None else mosquitto.is_alive(),
     }
 
 
@@ -148,12 +149,15 @@ def up(directory: Path, settings: Settings, set_up: Callable[[Store], None]) -> 
 def down(directory: Path) -> bool:
     """Stop the servers; what they store stays. False when nothing ran."""
     lab = load(directory)
-    if lab is None or not any(status(lab).values()):
-        return False
-    for daemon in (lab.mosquitto, lab.minio):
-        if daemon is not None:
-            daemon.stop()
-    return True
+    running = [] if lab is None else [daemon for daemon in _daemons(lab) if daemon.is_alive()]
+    for daemon in running:
+        daemon.stop()
+    return bool(running)
+
+
+def _daemons(lab: Lab) -> list[Daemon]:
+    """Return the servers that were started from here, in the order in which they are to end."""
+    return [daemon for daemon in (lab.mosquitto, lab.minio) if daemon is not None]
 
 
 def store_of(directory: Path, settings: Settings) -> Store:
@@ -183,12 +187,36 @@ def write_files(directory: Path, settings: Settings, mosquitto_passwd: str) -> N
                 _write(directory / "secrets" / name, secrets.token_urlsafe(24))
         certificates.ensure(directory, settings.certified, datetime.now(timezone.utc))
         _write_broker_files(directory, settings, mosquitto_passwd)
-        _write(
-            directory / "minio.env", "".join(f"{key}={value}\n" for key, value in minio_variables(directory).items())
-        )
+        listens_at = {"MINIO_LISTENS": f"{settings.address}:{settings.minio_port}"}
+        variables = {**minio_variables(directory), **listens_at}
+        _write(directory / "minio.env", "".join(f"{key}={value}\n" for key, value in variables.items()))
         _write_configs(directory, settings)
     except OSError as error:
         raise Unavailable(f"{error.filename}: {error.strerror}; choose another directory with --dir") from None
+
+
+def prepare(directory: Path, settings: Settings) -> None:
+    """Write all files for servers that somebody else starts, systemd for one; start nothing.
+
+    Raises InvalidInput when the lab runs from here, and as `write_files` does.
+    """
+    before = load(directory)
+    if before is not None and any(daemon.is_alive() for daemon in _daemons(before)):
+        raise InvalidInput(f"the lab in {directory} was started by `lab up`", hint="`edge-agent lab down` first")
+    found = programs(os.environ.get("PATH", os.defpath), ["mosquitto_passwd"])
+    write_files(directory, settings, found["mosquitto_passwd"])
+    _write(directory / "lab.json", msgspec.json.encode(Lab(settings)).decode())
+
+
+def finish(directory: Path, settings: Settings, set_up: Callable[[Store], None]) -> None:
+    """Wait for the store that somebody else starts, and set it up. Raises Unavailable."""
+    authority = certificates.authority_file(directory)
+    deadline = time.monotonic() + READY_SECONDS
+    while not minio_is_ready(settings, authority):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"MinIO does not answer at {settings.near}:{settings.minio_port}; see its log")
+        threading.Event().wait(0.2)
+    set_up(store_of(directory, settings))
 
 
 def minio_variables(directory: Path) -> dict[str, str]:
