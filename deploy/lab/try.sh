@@ -9,7 +9,8 @@ set -euo pipefail
 dir=$(mkdir -p -- "$1" && cd -- "$1" && pwd)
 programs=${2:-}
 bin=$(cd -- "$(dirname -- "$0")/../../.venv/bin" && pwd)
-agent=("$bin/edge-agent" --config "$dir/config.toml" --state-dir "$dir/state")
+agent=("$bin/edge-agent" --config "$dir/lab-agent.toml" --state-dir "$dir/state")
+person=("$bin/edge-agent" --config "$dir/lab-submit.toml")
 # A share that is spelled out lets this agent run beside one that gives out the whole host.
 export EDGE_AGENT_RESOURCES__CPUS=1 EDGE_AGENT_RESOURCES__MEMORY=256MiB EDGE_AGENT_AGENT__LOG_LEVEL=warning
 
@@ -36,17 +37,17 @@ requires = {cpus = 0.5, memory = "64MiB", disk = "16MiB"}
 outputs = [{path = "machine.txt"}]
 TOML
 
-sid=$("${agent[@]}" submit "$dir/job.toml")
+sid=$("${person[@]}" submit "$dir/job.toml")
 echo "submitted $sid to the queue on MinIO"
 "${agent[@]}" run --until-empty
-"${agent[@]}" status "$sid"
-"${agent[@]}" results "$sid" --to "$dir/results/$sid"
+"${person[@]}" status "$sid"
+"${person[@]}" results "$sid" --to "$dir/results/$sid"
 cat <<TEXT
 
 The lab goes on running. What to do with it:
-  an agent:     .venv/bin/edge-agent --config $dir/config.toml --state-dir $dir/state run
-  a job:        .venv/bin/edge-agent --config $dir/config.toml submit --wait $dir/job.toml
-  its hosts:    .venv/bin/edge-agent --config $dir/config.toml fleet
-  is all well?  .venv/bin/edge-agent --config $dir/config.toml --state-dir $dir/state doctor
+  an agent:     .venv/bin/edge-agent --config $dir/lab-agent.toml --state-dir $dir/state run
+  a job:        .venv/bin/edge-agent --config $dir/lab-submit.toml submit --wait $dir/job.toml
+  its hosts:    .venv/bin/edge-agent --config $dir/lab-operator.toml fleet
+  is all well?  .venv/bin/edge-agent --config $dir/lab-agent.toml --state-dir $dir/state doctor
   stop it:      make lab-down
 TEXT

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,8 +19,11 @@ from typing import Any
 import pytest
 from agent import lab as labs
 from agent.adapters.s3 import S3Artifacts, connect
+from agent.cli.help import read_pages
 from agent.config import load_config
+from agent.errors import Unavailable
 from agent.lab.certificates import authority_file, ensure
+from agent.lab.units import DIRECTORY, units
 
 from tests.e2e.plain_user import USER, as_plain_user
 from tests.e2e.site import COMMAND, TIMEOUT, Site, to_toml
@@ -310,3 +315,100 @@ def test_a_plain_user_can_have_a_lab(lab: Lab, tools_cache: Path) -> None:
 
 def test_the_version_of_minio_is_the_one_that_the_script_builds() -> None:
     assert f"minio_version={labs.MINIO_VERSION}\n" in (TOP / "packaging/install-lab.sh").read_text()
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return the words of the command lines in the examples of a page, in their order."""
+    return [shlex.split(line) for line in re.findall(r"(?m)^    edge-agent (.*)$", read_pages()[page])]
+
+
+def test_every_command_of_the_page_does_what_it_says(lab: Lab, site: Site) -> None:
+    """The page's lab is at another address and place, and is brought up with other ports."""
+    places = {"/srv/lab": str(lab.directory), "/var/lib/edge-lab": str(lab.directory), "192.168.1.10": "127.0.0.1"}
+    (site.folder / "job.toml").write_text(to_toml(site.job("true", name="first")))
+    variables = {
+        "EDGE_AGENT_AGENT__STATE_DIR": str(site.state),
+        "EDGE_AGENT_AGENT__ID": "board-1",
+        "EDGE_AGENT_RESOURCES__CPUS": "1",
+        "EDGE_AGENT_RESOURCES__MEMORY": "256MiB",
+        "EDGE_AGENT_RESOURCES__DISK_RESERVE": "16MiB",
+    }
+    agents, ran = [], []
+    try:
+        for words in commands_of("lab"):
+            argv = [str(COMMAND), *(places.get(word, word) for word in words)]
+            if words[:2] in (["lab", "up"], ["lab", "files"]):
+                argv += ["--minio-port", str(lab.minio_port), "--mqtt-port", str(lab.mqtt_port)]
+            for kind in ("agent", "submit", "operator"):
+                argv = [str(lab.config_of(kind)) if word == f"lab-{kind}.toml" else word for word in argv]
+            options: dict[str, Any] = {"env": {**lab.env, **variables}, "cwd": site.folder}
+            if words[-1] == "run":
+                agents.append(subprocess.Popen(argv, stderr=subprocess.DEVNULL, **options))
+                wait_until(lambda: "ready" in lab.by("operator", "fleet", "--wait", "0.3").stdout, 40)
+                continue
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False, **options)
+            assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+            if words[:2] == ["lab", "down"]:
+                assert "board-1" in "".join(ran)
+            ran.append(done.stdout)
+    finally:
+        for agent in agents:
+            agent.terminate()
+            agent.wait(30)
+    assert len(ran) + len(agents) == len(commands_of("lab")) >= 10
+
+
+def test_servers_that_systemd_starts_get_the_same_files_and_accounts(lab: Lab, site: Site) -> None:
+    ports = ("--minio-port", str(lab.minio_port), "--mqtt-port", str(lab.mqtt_port))
+    assert lab.run("files", *ports).returncode == 0
+    assert lab.run("status").returncode == 1
+    with services(lab):
+        assert lab.run("accounts").returncode == 0
+        assert lab.run("status").returncode == 0
+        before = lab.secrets()
+        assert lab.run("files", *ports).returncode == 0
+        assert lab.secrets() == before
+        host = on_lab(site, lab)
+        sid = lab.submit(host.job("true"))
+        host.until_empty()
+        assert host.state_of(sid) == "succeeded"
+        assert lab.run("down").stdout == "nothing ran\n"
+        assert answers(lab.minio_port)
+
+
+def test_accounts_for_a_store_that_nobody_started_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = ("--minio-port", str(lab.minio_port), "--mqtt-port", str(lab.mqtt_port))
+    assert lab.run("files", *ports).returncode == 0
+    monkeypatch.setattr(labs, "READY_SECONDS", 0.2)
+    found = labs.load(lab.directory)
+    assert found is not None
+    with pytest.raises(Unavailable, match=f"MinIO does not answer at 127.0.0.1:{lab.minio_port}"):
+        labs.finish(lab.directory, found.settings, lambda store: pytest.fail("nobody answers"))
+
+
+@contextlib.contextmanager
+def services(lab: Lab) -> Iterator[None]:
+    """Both servers, started as the units start them: what stands after ExecStart=, with the lab's own places."""
+    variables = dict(line.split("=", 1) for line in (lab.directory / "minio.env").read_text().splitlines())
+    running = []
+    found = labs.programs(lab.env["PATH"])
+    for name in ("edge-lab-minio.service", "edge-lab-mosquitto.service"):
+        (line,) = re.findall(r"(?m)^ExecStart=(.*)$", units()[name])
+        line = line.replace("${MINIO_LISTENS}", variables["MINIO_LISTENS"]).replace(DIRECTORY, str(lab.directory))
+        program, *words = line.split()
+        argv = [found[Path(program).name], *words]
+        env = {**lab.env, **variables, "HOME": str(lab.directory)}
+        running.append(subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    try:
+        wait_until(lambda: answers(lab.minio_port) and answers(lab.mqtt_port), 30)
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait(10)
+
+
+def test_the_files_of_a_lab_that_runs_are_left_alone(running: Lab) -> None:
+    done = running.run("files")
+    assert done.returncode == 2
+    assert "`edge-agent lab down` first" in done.stderr

@@ -19,6 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 WHERE = "mqtt://b:1"
+NO_CERTIFICATE = "-----BEGIN CERTIFICATE-----MIIB-----END CERTIFICATE-----"
 
 
 def test_every_answer_to_connect_that_the_client_knows_is_translated() -> None:
@@ -139,6 +140,8 @@ def test_any_other_url_is_refused_with_an_example(tmp_path: Path, url: str) -> N
         ("key_file = '/k'", 'mqtt.key_file = "/k" (with it mqtt.cert_file)'),
         ("password_file = 'p'", 'mqtt.password_file = "p" (an absolute path)'),
         ("url = 'mqtt://b'\nca_file = '/c'", 'mqtt.ca_file = "/c" (only with a url that begins with mqtts://)'),
+        ("url = 'mqtts://b'\nca = '/c'", "mqtt.ca holds no certificate"),
+        (f"url = 'mqtt://b'\nca = '{NO_CERTIFICATE}'", "mqtt.ca: the url is not encrypted"),
         ("password = 5", "mqtt.password = ***"),
     ],
 )
@@ -156,6 +159,8 @@ def test_a_certificate_that_is_not_there_or_is_none_is_a_configuration_error(tmp
     (tmp_path / "wrong.pem").write_text("not a certificate")
     with pytest.raises(ConfigError, match=r"mqtt\.cert_file: .*wrong\.pem"):
         broker_of(MqttSection(url="mqtts://b", cert_file=str(tmp_path / "wrong.pem")))
+    with pytest.raises(ConfigError, match=r"mqtt\.ca: its text: "):
+        broker_of(MqttSection(url="mqtts://b", ca=NO_CERTIFICATE))
 
 
 def test_the_password_file_is_read_anew_each_time(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_a_queue_in_s3_has_its_records_and_results_below_its_url(tmp_path: Path)
         ('[s3]\nregion = "eu central"', ':2: s3.region = "eu central" (a name such as'),
         ('[s3]\nstyle = "host"', ":2: s3.style = 'host': Invalid enum value"),
         ('[s3]\nca_file = "ca.pem"', ':2: s3.ca_file = "ca.pem" (an absolute path)'),
+        ('[s3]\nca = "/etc/ca.pem"', ":2: s3.ca holds no certificate (the text of a PEM file"),
         ('[s3]\naccess_key = "me"', ":2: s3.access_key: there is no secret key"),
         ('[s3]\nsecret_key = "hunter2"', ":2: s3.secret_key: there is no s3.access_key"),
         ('[s3]\nsession_token = "hunter2"', ":2: s3.session_token: there is no s3.access_key"),
@@ -87,6 +88,11 @@ def test_what_is_no_object_is_refused(uri: str) -> None:
 def test_a_certificate_that_is_not_there_is_named() -> None:
     with pytest.raises(StoreUnavailable, match=r"s3\.ca_file: there is no file /gone/ca.pem"):
         connect(S3Section(ca_file="/gone/ca.pem"), {})
+
+
+def test_text_that_only_looks_like_a_certificate_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match=r"s3\.ca: it holds no certificate"):
+        connect(S3Section(ca="-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), {})
 
 
 @pytest.mark.parametrize("chunks", [[], [b""], [b"abc"], [b"ab", b"", b"cdefg"], [b"abcdefghij"], [b"abc", b"def"]])
