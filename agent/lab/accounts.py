@@ -1,12 +1,14 @@
 """Who may do what in a lab: agents, submitters and operators, each with what its work needs and no more. Pure.
 
               S3: bucket edge-lab                                      MQTT
-agent         read all; write results and files/; take jobs off the    write adverts of hosts, read their states,
-              queue, but never put one on it                           hear bells
+agent         read all; write results, dead letters and files/; take   write adverts of hosts, read their states,
+              jobs off the queue, but never put one on it, nor wish    hear bells
+              anything of other hosts
 submit        read all; put jobs on the queue and take them back;      ring bells
-              submissions, wishes to cancel, results of waiting jobs
-              that were cancelled; files/
-operator      as submit                                                ring bells, read all adverts
+              submissions, wishes to cancel or follow, results of
+              waiting jobs that were cancelled; files/
+operator      as submit; put dead letters back on the queue; wish      ring bells, read all adverts
+              that hosts pause, drain and resume
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.adapters.mqtt.topics import ALL_HOSTS, bell_topic, host_topic
+from agent.hosts import BELL as HOST_BELL
+from agent.hosts import ROOT as HOSTS
 
 BUCKET = "edge-lab"
 QUEUE = "lab"
@@ -40,13 +44,14 @@ _BUCKET = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploa
 class Account(NamedTuple):
     """One account on both servers. write, delete: beginnings of keys in the bucket, with "*" for anything between.
 
-    topics: (access, topic filter) as the broker's rules name them.
+    never: what it may not write all the same. topics: (access, topic filter) as the broker's rules name them.
     """
 
     kind: str
     write: tuple[str, ...]
     delete: tuple[str, ...]
     topics: tuple[tuple[str, str], ...]
+    never: tuple[str, ...] = ()
 
     @property
     def user(self) -> str:
@@ -59,24 +64,32 @@ class Account(NamedTuple):
         return f"lab-{self.kind}.toml"
 
 
-_BELLS = bell_topic(QUEUE, "+")
+_BELLS = (bell_topic(QUEUE, "+"), bell_topic(HOST_BELL, "+"))
+_WISHES = f"{ROOT}results/{HOSTS}*/wishes/"
 _PENDING = f"{ROOT}queue/pending/"
-_SUBMITTED = tuple(f"{ROOT}results/*/{name}.json" for name in ("submission", "cancel", "commit"))
-_SUBMITTER = ((_PENDING, *_SUBMITTED, *_TESTS, FILES), (_PENDING, *_TESTS, FILES))
+_SUBMITTED = tuple(f"{ROOT}results/*/{name}.json" for name in ("submission", "cancel", "commit", "watch"))
+_SUBMITTER_WRITES, _SUBMITTER_DELETES = (_PENDING, *_SUBMITTED, *_TESTS, FILES), (_PENDING, *_TESTS, FILES)
+_RINGS = tuple(("write", topic) for topic in _BELLS)
 
 ACCOUNTS = (
     Account(
         "agent",
-        write=(f"{ROOT}results/", FILES, *CHECKS[:2]),
-        delete=(f"{ROOT}queue/", *CHECKS[2:]),
+        write=(f"{ROOT}results/", f"{ROOT}queue/dead/", FILES, *CHECKS[:2]),
+        delete=(_PENDING, f"{ROOT}results/*/attempts/*/live/", *CHECKS),
         topics=(
             ("write", host_topic("+", "capabilities")),
             ("readwrite", host_topic("+", "state")),
-            ("read", _BELLS),
+            *(("read", topic) for topic in _BELLS),
         ),
+        never=(_WISHES,),
     ),
-    Account("submit", *_SUBMITTER, topics=(("write", _BELLS),)),
-    Account("operator", *_SUBMITTER, topics=(("write", _BELLS), ("read", ALL_HOSTS))),
+    Account("submit", _SUBMITTER_WRITES, _SUBMITTER_DELETES, _RINGS),
+    Account(
+        "operator",
+        write=(*_SUBMITTER_WRITES, _WISHES, f"{ROOT}results/*/dead.json"),
+        delete=(*_SUBMITTER_DELETES, _WISHES, f"{ROOT}queue/dead/"),
+        topics=(*_RINGS, ("read", ALL_HOSTS)),
+    ),
 )
 
 
@@ -89,13 +102,14 @@ def store_policy(account: Account) -> dict[str, Any]:
             _allow(_READ, (ROOT, FILES)),
             _allow(_WRITE, account.write),
             _allow(_DELETE, account.delete),
+            *([_allow(_WRITE, account.never, "Deny")] if account.never else []),
         ],
     }
 
 
-def _allow(actions: Iterable[str], prefixes: Iterable[str]) -> dict[str, Any]:
+def _allow(actions: Iterable[str], prefixes: Iterable[str], effect: str = "Allow") -> dict[str, Any]:
     resources = [f"arn:aws:s3:::{BUCKET}/{each}" + ("" if each.endswith(".json") else "*") for each in prefixes]
-    return {"Effect": "Allow", "Action": list(actions), "Resource": resources}
+    return {"Effect": effect, "Action": list(actions), "Resource": resources}
 
 
 def broker_rules() -> str:

@@ -333,7 +333,8 @@ def test_every_command_of_the_page_does_what_it_says(lab: Lab, site: Site) -> No
         "EDGE_AGENT_RESOURCES__MEMORY": "256MiB",
         "EDGE_AGENT_RESOURCES__DISK_RESERVE": "16MiB",
     }
-    agents, ran = [], []
+    agents: list[subprocess.Popen[bytes]] = []
+    ran: list[str] = []
     try:
         for words in commands_of("lab"):
             argv = [str(COMMAND), *(places.get(word, word) for word in words)]

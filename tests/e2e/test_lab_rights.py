@@ -52,6 +52,7 @@ def administrator(lab: Path) -> S3Client:
 
 
 SUBMITTED = ["lab/queue/pending/any-none/s1.json", "lab/results/s1/submission.json", "lab/results/s1/cancel.json"]
+WISH = "lab/results/@hosts/host-a/wishes/1.json"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,13 @@ SUBMITTED = ["lab/queue/pending/any-none/s1.json", "lab/results/s1/submission.js
     [
         ("agent", "lab/results/s1/attempts/1.json"),
         ("agent", "lab/results/s1/commit.json"),
+        ("agent", "lab/results/s1/attempts/1/live/000000000000000.json"),
+        ("agent", "lab/results/@hosts/host-a/note.json"),
+        ("agent", "lab/queue/dead/s1.json"),
         ("agent", "files/out"),
+        ("operator", WISH),
+        ("operator", "lab/results/s1/dead.json"),
+        *((kind, "lab/results/s1/watch.json") for kind in ("submit", "operator")),
         *((kind, key) for kind in ("submit", "operator") for key in (*SUBMITTED, "files/in")),
     ],
 )
@@ -73,6 +80,12 @@ def test_each_may_write_what_is_its_work(lab: Path, kind: str, key: str) -> None
     ("kind", "method", "key"),
     [
         ("agent", "PUT", SUBMITTED[0]),  # who has a board's credentials cannot make other boards run something
+        ("agent", "PUT", WISH),  # nor stop other boards
+        ("submit", "PUT", WISH),
+        ("agent", "DELETE", WISH),
+        ("agent", "DELETE", "lab/queue/dead/s1.json"),
+        ("submit", "DELETE", "lab/queue/dead/s1.json"),
+        ("submit", "PUT", "lab/results/s1/dead.json"),
         ("agent", "PUT", "lab/other"),
         ("agent", "DELETE", "lab/results/s1/commit.json"),
         ("agent", "DELETE", "files/out"),
