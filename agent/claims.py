@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 ALL_LANES = ("*",)
 _PENDING = "pending/"
-_MARK = "~"  # no submission id has it
+MARK = "~"  # no submission id has it
 _MARK_GOOD_FOR = 0.5  # of a lease, which is renewed every third of it
-_STALE_MARKS_PER_LOOK = 4
+_STALEMARKS_PER_LOOK = 4
 # What one look may cost in requests, however many jobs wait.
 CHECKS_PER_LOOK = 16
 _EARLY_CHECKS_PER_LOOK = 4
@@ -104,8 +104,8 @@ def _listed(records: RecordStore, lanes: Sequence[str]) -> _Listed:
     left: dict[str, float] = {}
     for lane in names:
         ages = records.list(f"{_PENDING}{lane}/").records
-        found += [Waiting(sid, lane, age, ages.get(sid + _MARK, math.inf)) for sid, age in ages.items() if is_sid(sid)]
-        marks = (name for name in ages if name.endswith(_MARK) and name[: -len(_MARK)] not in ages)
+        found += [Waiting(sid, lane, age, ages.get(sid + MARK, math.inf)) for sid, age in ages.items() if is_sid(sid)]
+        marks = (name for name in ages if name.endswith(MARK) and name[: -len(MARK)] not in ages)
         left |= {f"{_PENDING}{lane}/{name}": ages[name] for name in marks}
     return _Listed(tuple(sorted(found, key=lambda waiting: -waiting.age)), left)
 
@@ -288,19 +288,21 @@ class StoreQueue:
             self._unmark(lease)
 
     def _mark(self, sid: str, key: str) -> None:
+        """Mark a job; nothing depends on it."""
         self._own.mark(sid)
-        self._records.put(key + _MARK, b"{}")
+        with contextlib.suppress(StoreUnavailable):
+            self._records.put(key + MARK, b"{}")
 
     def _unmark(self, lease: Lease) -> None:
         """Remove a mark, whichever life of the agent has set it; others disregard one that stays, after a while."""
         with contextlib.suppress(StoreUnavailable):
-            self._records.delete(lease.handle + _MARK)
+            self._records.delete(lease.handle + MARK)
             self._own.unmark(lease.sid)
 
     def _sweep(self, left: Mapping[str, float]) -> None:
         """Remove marks whose job was settled by somebody who was killed before he removed them."""
         stale = [key for key, age in left.items() if age > self._lease]
-        for key in stale[:_STALE_MARKS_PER_LOOK]:
+        for key in stale[:_STALEMARKS_PER_LOOK]:
             self._records.delete(key)
 
     def _urgency(self, waiting: Waiting) -> _Urgency:

@@ -1,9 +1,9 @@
 """Who may do what in a lab: agents, submitters and operators, each with what its work needs and no more. Pure.
 
               S3: bucket edge-lab                                      MQTT
-agent         read all; write results, dead letters and files/; take   write adverts of hosts, read their states,
-              jobs off the queue, but never put one on it, nor wish    hear bells
-              anything of other hosts
+agent         read all; write results, dead letters and files/; mark   write adverts of hosts, read their states,
+              jobs and take them off the queue, but never put one on   hear bells
+              it, nor wish anything of other hosts
 submit        read all; put jobs on the queue and take them back;      ring bells
               submissions, wishes to cancel or follow, results of
               waiting jobs that were cancelled; files/
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.adapters.mqtt.topics import ALL_HOSTS, bell_topic, host_topic
+from agent.claims import MARK
 from agent.hosts import BELL as HOST_BELL
 from agent.hosts import ROOT as HOSTS
 
@@ -74,7 +75,7 @@ _RINGS = tuple(("write", topic) for topic in _BELLS)
 ACCOUNTS = (
     Account(
         "agent",
-        write=(f"{ROOT}results/", f"{ROOT}queue/dead/", FILES, *CHECKS[:2]),
+        write=(f"{ROOT}results/", f"{ROOT}queue/dead/", f"{_PENDING}*{MARK}.json", FILES, *CHECKS[:2]),
         delete=(_PENDING, f"{ROOT}results/*/attempts/*/live/", *CHECKS),
         topics=(
             ("write", host_topic("+", "capabilities")),
