@@ -2,12 +2,12 @@
 
               S3: bucket edge-lab                                      MQTT
 agent         read all; write results, dead letters and files/; mark   write adverts of hosts, read their states,
-              jobs and take them off the queue, but never put one on   hear bells
+              jobs and take them off the queue, but never put one on   hear bells, write what jobs print
               it, nor wish anything of other hosts
-submit        read all; put jobs on the queue and take them back;      ring bells
+submit        read all; put jobs on the queue and take them back;      ring bells, read what jobs print
               submissions, wishes to cancel or follow, results of
               waiting jobs that were cancelled; files/
-operator      as submit; put dead letters back on the queue; wish      ring bells, read all adverts
+operator      as submit; put dead letters back on the queue; wish      as submit; read all adverts
               that hosts pause, drain and resume
 """
 
@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from agent.adapters.mqtt.topics import ALL_HOSTS, bell_topic, host_topic
+from agent.adapters.mqtt.topics import ALL_HOSTS, ALL_LOGS, bell_topic, host_topic
 from agent.claims import MARK
 from agent.hosts import BELL as HOST_BELL
 from agent.hosts import ROOT as HOSTS
@@ -80,16 +80,17 @@ ACCOUNTS = (
         topics=(
             ("write", host_topic("+", "capabilities")),
             ("readwrite", host_topic("+", "state")),
+            ("write", ALL_LOGS),
             *(("read", topic) for topic in _BELLS),
         ),
         never=(_WISHES,),
     ),
-    Account("submit", _SUBMITTER_WRITES, _SUBMITTER_DELETES, _RINGS),
+    Account("submit", _SUBMITTER_WRITES, _SUBMITTER_DELETES, (*_RINGS, ("read", ALL_LOGS))),
     Account(
         "operator",
         write=(*_SUBMITTER_WRITES, _WISHES, f"{ROOT}results/*/dead.json"),
         delete=(*_SUBMITTER_DELETES, _WISHES, f"{ROOT}queue/dead/"),
-        topics=(*_RINGS, ("read", ALL_HOSTS)),
+        topics=(*_RINGS, ("read", ALL_LOGS), ("read", ALL_HOSTS)),
     ),
 )
 

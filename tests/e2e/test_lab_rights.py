@@ -10,7 +10,7 @@ import pytest
 from agent import lab as labs
 from agent.adapters.mqtt.broker import broker_of
 from agent.adapters.mqtt.session import Message, Received, Session, Subscription
-from agent.adapters.mqtt.topics import ALL_HOSTS, bell_topic, host_topic
+from agent.adapters.mqtt.topics import ALL_HOSTS, ALL_LOGS, bell_topic, host_topic, log_topic
 from agent.adapters.s3 import S3Client, connect
 from agent.adapters.s3.errors import S3Failure
 from agent.cli.lab import set_up
@@ -131,7 +131,13 @@ def session(lab: Path, kind: str, received: list[Received] | None = None) -> Ses
 
 @pytest.mark.parametrize(
     ("kind", "topic"),
-    [("agent", STATE), ("agent", host_topic("host-a", "capabilities")), ("submit", BELL), ("operator", BELL)],
+    [
+        ("agent", STATE),
+        ("agent", host_topic("host-a", "capabilities")),
+        ("agent", log_topic("s1")),
+        ("submit", BELL),
+        ("operator", BELL),
+    ],
 )
 def test_each_may_publish_what_is_its_work(lab: Path, kind: str, topic: str) -> None:
     opened = session(lab, kind)
@@ -144,6 +150,7 @@ def test_each_may_publish_what_is_its_work(lab: Path, kind: str, topic: str) -> 
     [
         ("agent", BELL),
         ("submit", STATE),
+        ("submit", log_topic("s1")),
         ("operator", STATE),
         *((kind, topic) for kind in KINDS for topic in ("elsewhere", "edge-agent/v1/hosts/host-a/other")),
     ],
@@ -155,21 +162,24 @@ def test_nobody_may_publish_more(lab: Path, kind: str, topic: str) -> None:
     opened.close()
 
 
-def test_adverts_reach_operators_and_bells_reach_agents_and_neither_reaches_others(lab: Path) -> None:
+def test_adverts_reach_operators_bells_agents_and_what_jobs_print_those_who_submit(lab: Path) -> None:
     received: dict[str, list[Received]] = {kind: [] for kind in KINDS}
     opened = {kind: session(lab, kind, received[kind]) for kind in KINDS}
     for each in opened.values():
-        each.subscribe([Subscription("#"), Subscription(ALL_HOSTS), Subscription(bell_topic("lab", "+"))])
+        filters = ("#", ALL_HOSTS, ALL_LOGS, bell_topic("lab", "+"))
+        each.subscribe([Subscription(topic) for topic in filters])
     capabilities = host_topic("host-b", "capabilities")
     opened["agent"].publish(Message(capabilities, b"{}", qos=1), 10.0)
+    opened["agent"].publish(Message(log_topic("s1"), b"{}", qos=1), 10.0)
     opened["submit"].publish(Message(BELL, qos=1), 10.0)
     wait_until(lambda: BELL in topics(received["agent"]))
     # Each connection hears in the order of publishing: when these are here, nothing earlier is still on its way.
     opened["agent"].publish(Message(STATE, b"{}", qos=1), 10.0)
     wait_until(lambda: STATE in topics(received["operator"]) and STATE in topics(received["agent"]))
-    assert topics(received["operator"]) == {capabilities, STATE}
+    wait_until(lambda: log_topic("s1") in topics(received["submit"]))
+    assert topics(received["operator"]) == {capabilities, STATE, log_topic("s1")}
     assert topics(received["agent"]) == {BELL, STATE}
-    assert topics(received["submit"]) == set()
+    assert topics(received["submit"]) == {log_topic("s1")}
     for each in opened.values():
         each.close()
 

@@ -16,6 +16,7 @@ from agent.results import key_part
 
 ROOT = "edge-agent/v1"
 ALL_HOSTS = f"{ROOT}/hosts/+/+"
+ALL_LOGS = f"{ROOT}/jobs/+/log"
 Kind = Literal["capabilities", "state"]
 _KINDS: dict[str, Kind] = {"capabilities": "capabilities", "state": "state"}
 
