@@ -42,4 +42,5 @@ def test_each_user_of_the_broker_has_rules_of_its_own() -> None:
     assert blocks[1].splitlines()[1:] == [
         "topic write edge-agent/v1/bell/lab/+",
         "topic write edge-agent/v1/bell/@hosts/+",
+        "topic read edge-agent/v1/jobs/+/log",
     ]
