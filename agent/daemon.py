@@ -29,7 +29,9 @@ from agent.presence import Presence
 from agent.pulling import TURN_LOOPS, Turns, Workers, pullers
 from agent.recovery import recover
 from agent.room import Room
+from agent.supervisor.notify import READY, STOPPING
 from agent.telling import Telling
+from agent.watchdog import Watchdog
 from agent.wishes import Wishes
 
 log = logging.getLogger(__name__)
@@ -71,10 +73,13 @@ class Daemon:
         room: Room | None = None,
         wishes: Wishes | None = None,
         telling: Telling | None = None,
+        notify: Callable[[str], object] = lambda state: None,
+        watchdog: float | None = None,
     ) -> None:
         """projects: those whose queues are found while the agent runs. room: None where no disk is watched.
 
-        wishes: None = nobody elsewhere is heard. telling: None where there is no broker.
+        wishes: None = nobody elsewhere is heard. telling: None where there is no broker. notify: tells the service
+        manager a state; watchdog: seconds within which it wants to hear of this agent.
         """
         self._context = context
         self._settings = settings
@@ -99,6 +104,8 @@ class Daemon:
         self._outbox = Outbox(context, settings.outbox, in_thread, stop.is_set)
         self._patience = Patience(context, settings.patience)
         self._loops = Loops(context.clock, stop)
+        self._notify = notify
+        self._watchdog = None if watchdog is None else Watchdog(self._loops, notify, watchdog)
 
     def run(self) -> int:
         """Run until a signal, or with until_empty until nothing is left that this host can run; the exit code.
@@ -116,7 +123,9 @@ class Daemon:
         self._context.board.set_mode(msgspec.structs.replace(self._mode, since=self._mode.since or now))
         self._start_loops()
         log.info("agent is ready", extra={"event": "agent-ready", "host": self._context.host_id})
+        self._notify(READY)
         self._wait()
+        self._notify(STOPPING)
         log.info("agent stops", extra={"event": "agent-stops", "detach": self._settings.detach})
         self._wind_down()
         if self._loops.died is not None:
@@ -143,6 +152,7 @@ class Daemon:
             **{f"pull-{index}": puller.step for index, puller in enumerate(self._pullers)},
             **{f"discover-{name}": discovery.step for name, discovery in self._discoveries.items()},
             **({f"turn-{index}": self._turns.step for index in range(TURN_LOOPS)} if self._discoveries else {}),
+            **({} if self._watchdog is None else {"watchdog": self._watchdog.step}),
         }
         for name, step in steps.items():
             self._loops.start(name, step)

@@ -18,6 +18,7 @@ class Loops:
         self._clock = clock
         self._stop = stop
         self._threads: list[threading.Thread] = []
+        self._began: dict[str, float] = {}
         self.died: str | None = None
 
     def start(self, name: str, step: StepFunction) -> None:
@@ -30,7 +31,7 @@ class Loops:
         alive = True
         try:
             while not self._stop.is_set():
-                due = step(self._clock.boottime())
+                due = self._turn(name, step)
                 self._stop.wait(max(0.0, due - self._clock.boottime()))
             alive = False
         finally:
@@ -39,6 +40,17 @@ class Loops:
             if alive:
                 self.died = name
                 self._stop.set()
+
+    def _turn(self, name: str, step: StepFunction) -> float:
+        now = self._began[name] = self._clock.boottime()
+        due = step(now)
+        del self._began[name]
+        return due
+
+    def in_step(self) -> dict[str, float]:
+        """Return the loops that are in a step, and for how many seconds they have been."""
+        now = self._clock.boottime()
+        return {name: now - began for name, began in self._began.copy().items()}
 
     def join(self) -> None:
         """Wait until all loops have ended."""

@@ -114,9 +114,13 @@ class ApptainerRuntime:
         program: Callable[[], str | None],
         idle_exit: int | None = 60,
         limits: JobLimits = JobLimits(),  # noqa: B008 - immutable
+        own_holder: bool = True,
     ) -> None:
-        """`idle_exit`: seconds after which a holder without jobs leaves; None = it stays."""
-        self._client = HolderClient(state_dir, idle_exit_s=idle_exit)
+        """`idle_exit`: seconds after which a holder without jobs leaves; None = it stays.
+
+        own_holder: start a holder where none runs; False = a service of its own is the holder.
+        """
+        self._client = HolderClient(state_dir, idle_exit_s=idle_exit, launches=own_holder)
         self._program = program
         self._state_dir = state_dir
         self._limits = limits

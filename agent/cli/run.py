@@ -18,8 +18,9 @@ from agent.model.units import parse_duration
     help="With --until-empty: for how long to wait for servers that do not answer; then the exit code is 3.",
 )
 @click.option("--service", is_flag=True, help="On SIGTERM leave running jobs to the next agent instead of ending them.")
+@click.option("--no-holder", is_flag=True, help="Start no holder of the jobs: a service of its own (edge-jobs) is it.")
 @click.pass_context
-def run(ctx: click.Context, until_empty: bool, patience: str, service: bool) -> None:
+def run(ctx: click.Context, until_empty: bool, patience: str, service: bool, no_holder: bool) -> None:
     """Take jobs from the queues and run them, until stopped.
 
     Ctrl-C ends the running jobs, saves what they made and gives them back to their queue.
@@ -29,4 +30,12 @@ def run(ctx: click.Context, until_empty: bool, patience: str, service: bool) -> 
 
     config = config_from(ctx).config
     setup_logging(config.agent.log_level, config.agent.log_format)
-    ctx.exit(run_agent(config, until_empty=until_empty, service=service, patience=parse_duration(patience)))
+    ctx.exit(
+        run_agent(
+            config,
+            until_empty=until_empty,
+            service=service,
+            patience=parse_duration(patience),
+            own_holder=not no_holder,
+        )
+    )

@@ -156,12 +156,15 @@ class HolderClient:
         idle_exit_s: int | None = None,
         root: str = _ROOT,
         start_timeout_s: float = START_TIMEOUT_S,
+        launches: bool = True,
     ) -> None:
+        """`launches`: start a holder where none answers; else somebody else sees to it, as systemd does."""
         self._state_dir = os.path.abspath(state_dir)
         self._python = python
         self._idle_exit_s = idle_exit_s
         self._root = root
         self._start_timeout_s = start_timeout_s
+        self._launches = launches
 
     def directory(self, attempt: str) -> str:
         """The attempt's directory; the agent makes it before `start`. Raises ValueError for an unfit id."""
@@ -172,14 +175,15 @@ class HolderClient:
     # The holder.
 
     def ensure(self) -> None:
-        """See that a holder answers, starting one if need be. Raises HolderUnavailable."""
+        """See that a holder answers, starting one if need be and allowed. Raises HolderUnavailable."""
         if self._answers():
             return
-        self._launch()
+        if self._launches:
+            self._launch()
         deadline = time.monotonic() + self._start_timeout_s
         while not self._answers():  # at once, but for a holder that another process is starting just now
             if time.monotonic() >= deadline:
-                raise HolderUnavailable(f"the holder of {self._state_dir} does not answer{self._last_words()}")
+                raise self._unavailable(f"the holder of {self._state_dir} does not answer")
             select.select((), (), (), RETRY_S)
 
     def holder_pid(self) -> int | None:
@@ -230,6 +234,8 @@ class HolderClient:
             raise HolderUnavailable(f"the holder has no usable state directory: {error}") from error
 
     def _unavailable(self, what: str) -> HolderUnavailable:
+        if not self._launches:
+            return HolderUnavailable(f"{what}; `systemctl status edge-jobs` tells why")
         return HolderUnavailable(what + self._last_words())
 
     def _last_words(self) -> str:

@@ -13,6 +13,8 @@ import sys
 
 from agent.supervisor import files, processes, protocol
 from agent.supervisor.jobs import Jobs
+from agent.supervisor.notify import READY as SERVES
+from agent.supervisor.notify import notify
 from agent.supervisor.server import Connection
 from agent.supervisor.waiter import READY, boottime
 from agent.supervisor.wakeup import Wakeup
@@ -212,5 +214,6 @@ def serve(state_dir: str, idle_exit_s: float | None, detach: bool) -> int:
     if detach and os.fork() != 0:
         os._exit(0)
     processes.set_name("edge-holder")
+    notify(SERVES)  # to systemd, where it is a service of its own
     holder.run()
     return 0

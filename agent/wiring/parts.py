@@ -59,6 +59,7 @@ from agent.room import Room
 from agent.spare import Spare, Terms
 from agent.staging import Staging
 from agent.streaming import Streams
+from agent.supervisor.notify import notify, watchdog_s
 from agent.telling import Telling
 from agent.wishes import Wishes
 
@@ -97,14 +98,22 @@ class Parts:
     """The parts of one agent, each made once, when it is first needed."""
 
     def __init__(
-        self, config: Config, *, until_empty: bool = False, service: bool = False, patience: float = PATIENCE
+        self,
+        config: Config,
+        *,
+        until_empty: bool = False,
+        service: bool = False,
+        patience: float = PATIENCE,
+        own_holder: bool = True,
     ) -> None:
         """until_empty: end when nothing is left to run here; service: leave running jobs to the next agent.
 
-        patience: seconds for which until_empty waits for servers that do not answer.
+        patience: seconds for which until_empty waits for servers that do not answer. own_holder: start a holder of the
+        jobs where none runs.
         """
         self.config = config
         self.patience = patience
+        self.own_holder = own_holder
         self.until_empty = until_empty
         self.service = service
         self.stop = threading.Event()
@@ -139,7 +148,9 @@ class Parts:
         # Half of the reserve: above it jobs are not taken, below it they are ended, and the agent has the rest.
         floor = self.config.resources.disk_reserve // 2
         limits = JobLimits(self.config.limits.pids, self.config.limits.open_files, floor)
-        return ApptainerRuntime(self.config.state_dir, lambda: runtime_path(self.config), limits=limits)
+        return ApptainerRuntime(
+            self.config.state_dir, lambda: runtime_path(self.config), limits=limits, own_holder=self.own_holder
+        )
 
     @cached_property
     def _instance(self) -> str:
@@ -468,17 +479,26 @@ class Parts:
             room=Room(self.board, self.reserve, self.config.state_dir, self.config.resources.agent_reserve),
             wishes=self.wishes,
             telling=self.telling,
+            notify=notify,
+            watchdog=watchdog_s(),
         )
 
 
-def run_agent(config: Config, *, until_empty: bool = False, service: bool = False, patience: float = PATIENCE) -> int:
+def run_agent(
+    config: Config,
+    *,
+    until_empty: bool = False,
+    service: bool = False,
+    patience: float = PATIENCE,
+    own_holder: bool = True,
+) -> int:
     """Run the agent on this host until it is stopped; return its exit code. See Parts."""
     prepare_state_dir(config)
     with ExitStack() as locks:
         locks.enter_context(lock_state_dir(config.state_dir))
         if config.resources.cpus is None or config.resources.memory is None:
             locks.enter_context(lock_host())
-        parts = Parts(config, until_empty=until_empty, service=service, patience=patience)
+        parts = Parts(config, until_empty=until_empty, service=service, patience=patience, own_holder=own_holder)
         daemon = parts.daemon()
         metrics = parts.metrics()
         if metrics is not None:

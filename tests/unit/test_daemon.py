@@ -63,6 +63,7 @@ class Running:
         self.advertiser = FakeAdvertiser()
         self.probes = 0
         self.ended_containers = threading.Event()
+        self.notified: list[str] = []
         facts = profile(made.host)
         self.daemon = Daemon(
             context,
@@ -84,6 +85,8 @@ class Running:
             stop=made.stopping,
             mode=Mode(mode),
             projects=projects,
+            notify=self.notified.append,
+            watchdog=0.3,
         )
         self.code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -519,3 +522,14 @@ def counted(write: Callable[..., None], tries: threading.Semaphore) -> Callable[
         write(*arguments)
 
     return counting
+
+
+# --- under a service manager ---
+
+
+def test_the_service_manager_hears_that_it_is_ready_and_alive_and_at_last_that_it_stops(made: World) -> None:
+    running = Running(made, detach=True).start()
+    wait_until(lambda: {"READY=1", "WATCHDOG=1"} <= set(running.notified))
+    assert "STOPPING=1" not in running.notified
+    assert running.stop() == 0
+    assert running.notified.count("READY=1") == running.notified.count("STOPPING=1") == 1
