@@ -70,8 +70,12 @@ install_zig() { # the compiler; its own cache is a part of ours
 write_tools() { # what configure scripts take for a C compiler and its helpers
     tools=$work/$arch/tools
     mkdir -p "$tools"
-    printf '#!/bin/sh\nexec %q cc -target %s-linux-gnu.%s -fno-sanitize=undefined -g0 -ffile-prefix-map=%q=. "$@"\n' \
-        "$zig" "$machine" "$glibc" "$work" >"$tools/cc"
+    # A date in a program would make each build another one.
+    cat >"$tools/cc" <<EOF
+#!/bin/sh
+exec "$zig" cc -target $machine-linux-gnu.$glibc -fno-sanitize=undefined -ffile-prefix-map="$work"=. \\
+    -Wno-builtin-macro-redefined -D__DATE__='"Jan  1 1970"' -D__TIME__='"00:00:00"' "\$@"
+EOF
     printf '#!/bin/sh\nexec %q ar "$@"\n' "$zig" >"$tools/ar"
     printf '#!/bin/sh\nexec %q ranlib "$@"\n' "$zig" >"$tools/ranlib"
     chmod 755 "$tools"/*
@@ -183,7 +187,7 @@ build_python() {
     quietly configure ./configure --prefix=/usr/lib/edge-agent "${cross[@]}" --disable-shared \
         --without-static-libpython --without-ensurepip --disable-test-modules --with-openssl="$prefix" \
         ac_cv_func_getentropy=no ac_cv_func_getrandom=no \
-        CFLAGS="$CFLAGS" CPPFLAGS="-I$prefix/include" LDFLAGS="-L$prefix/lib" \
+        OPT="-DNDEBUG" CFLAGS="$CFLAGS" CPPFLAGS="-I$prefix/include" LDFLAGS="-L$prefix/lib" \
         LINKFORSHARED="-Xlinker -export-dynamic -pie" \
         ZLIB_CFLAGS="-I$prefix/include" ZLIB_LIBS="-L$prefix/lib -lz" \
         BZIP2_CFLAGS="-I$prefix/include" BZIP2_LIBS="-L$prefix/lib -lbz2" \

@@ -10,6 +10,7 @@
 #
 # Environment:
 #   DIST                where the packages go (default dist)
+#   EDGE_AGENT_FORMATS  which of deb and rpm (default both)
 #   SOURCE_DATE_EPOCH   the time of every file (default: that of the last commit)
 #   EDGE_AGENT_VERSION  the version (default: that of agent/__init__.py)
 #
@@ -153,7 +154,7 @@ pack() { # ARCH TREE
     export EDGE_AGENT_ARCH=$1 EDGE_AGENT_TREE=$2 EDGE_AGENT_VERSION=$version EDGE_AGENT_GLIBC=$glibc
     EDGE_AGENT_TIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
     export EDGE_AGENT_TIME
-    for kind in deb rpm; do
+    for kind in ${EDGE_AGENT_FORMATS:-deb rpm}; do
         "$nfpm" package --config packaging/nfpm.yaml --packager "$kind" --target "$work/packages/" >"$work/nfpm" ||
             { cat "$work/nfpm" >&2; fail "the .$kind for $1 cannot be packed"; }
     done

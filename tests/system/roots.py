@@ -1,0 +1,45 @@
+"""Debian root file systems with systemd, made once and kept; hosts boot from overlays on them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from agent.process import run
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-agent-tests/roots"
+BUILD_TIMEOUT = 900.0
+# What Apptainer of this machine, copied into the root, needs of the distribution.
+_RUNTIME = ("fuse-overlayfs", "libseccomp2", "libsqlite3-0", "squashfs-tools", "squashfuse", "uidmap")
+_PACKAGES = ("ca-certificates", "dbus", "init", "libpam-systemd", "procps", "sudo", "tzdata")
+_APPTAINER = ("/etc/apptainer", "/opt/apptainer", "/usr/bin/apptainer", "/var/lib/apptainer")
+
+
+def root_of(release: str, arch: str = "amd64") -> Path:
+    """Return the root of a release ("bookworm"), made where it is not there yet. Needs root and the network, once."""
+    runtime = _RUNTIME if arch == "amd64" else ()
+    packages = ",".join((*_PACKAGES, *runtime))
+    key = hashlib.sha256(packages.encode()).hexdigest()[:8]
+    root = CACHE / f"{release}-{arch}-{key}"
+    if not root.exists():
+        made = root.with_suffix(".new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        command = ("mmdebstrap", "--variant=minbase", f"--architectures={arch}", f"--include={packages}")
+        done = run((*command, release, str(made)), BUILD_TIMEOUT)
+        assert done.status == 0, f"mmdebstrap ended with status {done.status}: {done.err[-2000:]}"
+        if arch == "amd64":
+            _copy_apptainer(made)
+        made.rename(root)
+    return root
+
+
+def _copy_apptainer(root: Path) -> None:
+    """Put this machine's Apptainer into the root: no release that is tested has a package of it."""
+    for each in (*map(Path, _APPTAINER), *Path("/usr/lib").glob("*-linux-gnu/apptainer")):
+        if each.exists():
+            (root / each.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
+            done = run(("cp", "-a", str(each), str(root / each.relative_to("/").parent)), 60.0)
+            assert done.status == 0, done.err
