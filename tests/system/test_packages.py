@@ -32,8 +32,8 @@ class Packages:
     """The package of this checkout, and one of a later release."""
 
     def __init__(self, folder: Path) -> None:
-        build(folder, "amd64", EDGE_AGENT_FORMATS="deb")
-        build(folder, "amd64", EDGE_AGENT_FORMATS="deb", EDGE_AGENT_VERSION=NEXT)
+        build(folder, "amd64", EDGE_AGENT_FORMATS="deb", EDGE_AGENT_LEVEL="0")
+        build(folder, "amd64", EDGE_AGENT_FORMATS="deb", EDGE_AGENT_LEVEL="0", EDGE_AGENT_VERSION=NEXT)
         self.now, self.next = (folder / f"edge-agent_{version}_amd64.deb" for version in (VERSION, NEXT))
 
 

@@ -62,10 +62,11 @@ def test_without_anything_written_there_is_one_private_queue_below_the_state_dir
     assert config.image_prefixes == ("file:///data/images",)
 
 
-def test_the_state_directory_is_the_systems_for_root_and_the_users_own_for_others() -> None:
+def test_the_state_directory_is_the_systems_for_root_and_its_owner_and_the_users_own_for_others() -> None:
     assert default_state_dir({"XDG_STATE_HOME": "/x"}, 0) == "/var/lib/edge-agent"
     assert default_state_dir({"XDG_STATE_HOME": "/x"}, 1000) == "/x/edge-agent"
-    assert default_state_dir({"HOME": "/home/u"}, 1000) == "/home/u/.local/state/edge-agent"
+    assert default_state_dir({"XDG_STATE_HOME": "/x"}, 1000, 1000) == "/var/lib/edge-agent"
+    assert default_state_dir({"HOME": "/home/u"}, 1000, 0) == "/home/u/.local/state/edge-agent"
 
 
 # --- layers -----------------------------------------------------------------------------------------------
