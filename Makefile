@@ -61,9 +61,13 @@ chaos: dev ## many jobs while everything goes wrong: SEED=n JOBS=n QUEUE=dir|s3|
 	    $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: test-system
-test-system: dev ## tests in guests with kernels of their own
+test-system: dev ## tests of packages, and in guests with kernels of their own
 	@packaging/install-system-tools.sh >/dev/null
 	$(bin)/pytest -q tests/system
+
+.PHONY: packages
+packages: ## build .deb and .rpm for amd64 and arm64 into dist/; the first time takes long
+	@packaging/build.sh
 
 .PHONY: lock
 lock: ## write packaging/requirements*.txt anew

@@ -47,10 +47,6 @@ result=$base/$arch
 # An interpreter that is built for another architecture cannot run its own build steps: its twin does.
 twin=$base/amd64/bin/python3.13
 
-"$here/install-build-tools.sh"
-mkdir -p "$work"
-exec 9>"$base/lock"
-flock 9 # two builds on one machine: the second one finds all done
 
 # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -155,8 +151,9 @@ build_libraries() {
     quietly libffi ./configure "${static[@]}" --disable-docs --disable-multi-os-directory
     quietly libffi make -j"$jobs" install
     unpack sqlite3
-    quietly sqlite ./configure "${static[@]}" --disable-{tcl,readline,load-extension}
-    quietly sqlite make -j"$jobs" BCC="gcc -O1" sqlite3.c sqlite3.h
+    # One file of C, the same for all architectures, written by programs that run here.
+    quietly sqlite env CC=gcc CFLAGS=-O1 ./configure --disable-{tcl,readline,load-extension,shared}
+    quietly sqlite make -j"$jobs" sqlite3.c sqlite3.h
     # Nothing of the agent asks for full-text search or maps; one thread has one connection.
     "$CC" $CFLAGS -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION -c sqlite3.c -o sqlite3.o
     "$AR" rcs "$prefix/lib/libsqlite3.a" sqlite3.o
@@ -220,12 +217,16 @@ look() { # that nothing it cannot do without was left out by a configure script
 
 # ------------------------------------------------------------------------------------------------------------------
 
+if [ -e "$result/bin/python3.13" ]; then
+    printf '%s\n' "$result"
+    exit 0
+fi
+[ "$arch" = amd64 ] || "$here/build-python.sh" amd64 "$cache" >/dev/null
+"$here/install-build-tools.sh"
+mkdir -p "$work"
+exec 9>"$base/lock"
+flock 9 # two builds on one machine: the second one finds all done
 if [ ! -e "$result/bin/python3.13" ]; then
-    if [ "$arch" != amd64 ] && [ ! -x "$twin" ]; then
-        flock -u 9
-        "$here/build-python.sh" amd64 "$cache" >/dev/null
-        flock 9
-    fi
     jobs=$(nproc)
     install_zig
     strip=$(command -v llvm-strip)

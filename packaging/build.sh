@@ -133,7 +133,8 @@ add_documents() { # TREE
 }
 
 lay_out() { # ARCH TREE
-    cp -a "$(base_of "$1")" "$2"
+    mkdir -p "$2"
+    cp -a "$(base_of "$1")/." "$2/"
     rm "$2/.done"
     cp -a packaging/root/. "$2/"
     mkdir -p "$2/$site"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes sure that what the tests of whole systems need is on this machine: QEMU, a static busybox, and a Debian kernel
-# with the modules of a disk for its guests, unpacked and not installed. Prints the kernel's path. Needs root only for
-# missing packages.
+# Makes sure that what the tests of whole systems need is on this machine: QEMU, a static busybox, a Debian kernel with
+# the modules of a disk for its guests, unpacked and not installed, and what makes and boots hosts with systemd. Prints the
+# kernel's path. Needs root only for missing packages.
 #
 #   packaging/install-system-tools.sh
 #
@@ -77,5 +77,7 @@ copy_modules() {
 
 have qemu-system-x86_64 || install_packages qemu-system-x86
 have_busybox || install_packages busybox-static
+have systemd-nspawn || install_packages systemd-container
+have mmdebstrap || install_packages mmdebstrap
 { [ -r "$kernel" ] && [ -d "$modules" ]; } || fetch_kernel
 printf '%s\n' "$kernel"

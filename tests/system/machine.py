@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 
 BOOT_TIMEOUT = 180.0
 CALL_TIMEOUT = 300.0
+_HOSTNAME = "board"
 _GROUPS = Path("/sys/fs/cgroup")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -93,6 +94,9 @@ class Machine:
         work.mkdir()
         options = f"lowerdir={self._base},upperdir={upper},workdir={work}"
         self._call("mount", "-t", "overlay", "-o", options, self.name, str(self.root))
+        # Who installs a host gives it these; a bare root has neither.
+        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {_HOSTNAME}\n")
+        (self.root / "etc/hostname").write_text(f"{_HOSTNAME}\n")
 
     def _boot(self) -> None:
         with self._console.open("wb") as console:
@@ -107,7 +111,17 @@ class Machine:
 
     def _command(self) -> Sequence[str]:
         return (
-            *("systemd-nspawn", "-q", "-b", "-D", str(self.root), "-M", self.name, "--private-network"),
+            *(
+                "systemd-nspawn",
+                "-q",
+                "-b",
+                "-D",
+                str(self.root),
+                "-M",
+                self.name,
+                "--private-network",
+                f"--hostname={_HOSTNAME}",
+            ),
             *("--register=no", "--keep-unit", "--console=pipe", "--bind=/dev/fuse"),
         )
 
