@@ -21,6 +21,7 @@ patch       patch
 perl        perl
 tclsh       tcl
 xz          xz-utils
+/usr/include/stdio.h       libc6-dev
 /usr/share/aclocal/ltdl.m4 libltdl-dev
 '
 

@@ -60,6 +60,7 @@ from agent.spare import Spare, Terms
 from agent.staging import Staging
 from agent.streaming import Streams
 from agent.supervisor.notify import notify, watchdog_s
+from agent.supervisor.processes import boot_id
 from agent.telling import Telling
 from agent.wishes import Wishes
 
@@ -265,7 +266,7 @@ class Parts:
         config = self.config
         return Context(
             host_id=self._host_id(),
-            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            boot_id=boot_id(),
             state_dir=config.state_dir,
             clock=self.clock,
             queues=self._queues(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent.process import run
 
 from tests.system.built import BUILD_TIMEOUT, NEXT, TOP, VERSION, build
 from tests.system.machine import BOOT_TIMEOUT, Machine
@@ -26,6 +27,19 @@ JOB_TIMEOUT = 120.0
 # Facts that change by themselves, or that differ between two processes.
 _VOLATILE = {"storage": ("free_bytes",), "memory": ("available_bytes",)}
 _PAGE = TOP / "agent/docs/install.md"
+# Writes a function that returns 42 into memory, makes it code, and calls it.
+_JIT = """
+#include <string.h>
+#include <sys/mman.h>
+
+int main(void) {
+    static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3};
+    void *page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(page, code, sizeof code);
+    if (mprotect(page, 4096, PROT_READ | PROT_EXEC) != 0) return 1;
+    return ((int (*)(void))page)() == 42 ? 0 : 2;
+}
+"""
 
 
 class Packages:
@@ -69,8 +83,12 @@ def perform(host: Machine, block: str) -> str:
 
 def submit(host: Machine, script: str) -> str:
     """Submit a job that runs `script` in the image of the page's demonstration; its id."""
-    image = f"file://{STATE}/demo/tiny-amd64.sif"
-    job = f"image = {json.dumps(image)}\ncommand = {json.dumps(['sh', '-c', script])}\n"
+    return submit_command(host, "tiny-amd64.sif", "sh", "-c", script)
+
+
+def submit_command(host: Machine, image: str, *command: str) -> str:
+    """Submit a job with an image of the host; its id."""
+    job = f'image = "file://{STATE}/images/{image}"\ncommand = {json.dumps(command)}\n'
     return host.do("edge-agent", "submit", "-", stdin=job, user="edge-agent").strip()
 
 
@@ -158,9 +176,18 @@ def steady(profile: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def test_a_container_may_make_code_while_it_runs(host: Machine) -> None:
-    """The holder's unit is what a job inherits: memory that is written, then run."""
-    assert host.prop(JOBS, "MemoryDenyWriteExecute") == "no"
+def test_a_container_may_make_code_while_it_runs(host: Machine, tmp_path: Path) -> None:
+    """As browsers, Java and CUDA do: memory that is written, then run."""
+    source, program = tmp_path / "jit.c", tmp_path / "jit"
+    source.write_text(_JIT)
+    compiled = run(("gcc", "-static", "-o", str(program), str(source)), 60.0)
+    assert compiled.status == 0, compiled.err
+    host.sh("mkdir -p /root/jit/bin /root/jit/dev /root/jit/etc /root/jit/home /root/jit/proc /root/jit/sys /root/jit/tmp")
+    host.copy_in(program, "/root/jit/bin/jit")
+    host.sh(f"chmod 755 /root/jit/bin/jit; apptainer -s build {STATE}/images/jit.sif /root/jit")
+    sid = submit_command(host, "jit.sif", "/bin/jit")
+    wait_until(lambda: state_of(host, sid) in ("succeeded", "failed"), JOB_TIMEOUT, "the job ends")
+    assert state_of(host, sid) == "succeeded"
 
 
 def test_secrets_come_as_credentials(host: Machine) -> None:

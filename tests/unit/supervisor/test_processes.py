@@ -55,3 +55,11 @@ def test_signals_work_on_a_kernel_without_pidfds(monkeypatch: pytest.MonkeyPatch
 def test_process_that_is_not_there_is_named() -> None:
     with pytest.raises(ProcessLookupError, match="process 4194305 does not exist"):
         processes.identify(4194305)
+
+
+def test_a_unit_with_a_proc_of_its_own_is_told_the_id_of_the_boot() -> None:
+    told = {"BOOT_ID": "990ab41a91374f25846c2d6f92ee82cc"}
+    assert processes.boot_id(told) == "990ab41a-9137-4f25-846c-2d6f92ee82cc"
+    own = processes.boot_id({})
+    assert processes.boot_id({"BOOT_ID": own.replace("-", "")}) == own
+    assert processes.boot_id({"BOOT_ID": "%b"}) == own
