@@ -8,7 +8,6 @@ import socket
 import threading
 from contextlib import ExitStack
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from agent.process import Completed, run
 
+from tests.system.roots import mount_overlay, unmount_overlay
 from tests.waiting import wait_until
 
 BOOT_TIMEOUT = 180.0
@@ -85,15 +86,7 @@ class Machine:
     # Life.
 
     def _mount(self) -> None:
-        layers = self._folder / "layers"
-        for each in (layers, self.root):
-            each.mkdir(parents=True)
-        self._call("mount", "-t", "tmpfs", "-o", "size=4g", "layers", str(layers))
-        upper, work = layers / "upper", layers / "work"
-        upper.mkdir()
-        work.mkdir()
-        options = f"lowerdir={self._base},upperdir={upper},workdir={work}"
-        self._call("mount", "-t", "overlay", "-o", options, self.name, str(self.root))
+        mount_overlay(self._base, self._folder)
         # Who installs a host gives it these; a bare root has neither.
         (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {_HOSTNAME}\n")
         (self.root / "etc/hostname").write_text(f"{_HOSTNAME}\n")
@@ -144,8 +137,7 @@ class Machine:
             self._nspawn.wait()
         for group in (*_GROUPS.glob(f"*/{self.name}"), *_GROUPS.glob(self.name)):
             self._empty(group)
-        for mount in (self.root, self._folder / "layers"):
-            run(("umount", "-R", "-l", str(mount)), 30.0)
+        unmount_overlay(self._folder)
 
     def _empty(self, group: Path) -> None:
         """Kill what is left of the host in one hierarchy, and remove its groups."""
@@ -153,10 +145,6 @@ class Machine:
         for each in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
             each.rmdir()
         group.rmdir()
-
-    def _call(self, *argv: str) -> None:
-        done = run(argv, 60.0)
-        assert done.status == 0, f"{' '.join(argv)}: {done.err}"
 
 
 def _killed(group: Path) -> bool:

@@ -36,10 +36,33 @@ def root_of(release: str, arch: str = "amd64") -> Path:
     return root
 
 
+def mount_overlay(base: Path, folder: Path) -> Path:
+    """Mount what may be changed of a root at `folder`/root: changes go into a tmpfs. The path of the mount."""
+    layers, root = folder / "layers", folder / "root"
+    for each in (layers, root):
+        each.mkdir(parents=True)
+    _call("mount", "-t", "tmpfs", "-o", "size=4g", "layers", str(layers))
+    upper, work = layers / "upper", layers / "work"
+    upper.mkdir()
+    work.mkdir()
+    _call("mount", "-t", "overlay", "-o", f"lowerdir={base},upperdir={upper},workdir={work}", "root", str(root))
+    return root
+
+
+def unmount_overlay(folder: Path) -> None:
+    """Leave nothing of mount_overlay; nothing to do where it mounted nothing."""
+    for mount in (folder / "root", folder / "layers"):
+        run(("umount", "-R", "-l", str(mount)), 30.0)
+
+
+def _call(*argv: str) -> None:
+    done = run(argv, 60.0)
+    assert done.status == 0, f"{' '.join(argv)}: {done.err}"
+
+
 def _copy_apptainer(root: Path) -> None:
     """Put this machine's Apptainer into the root: no release that is tested has a package of it."""
     for each in (*map(Path, _APPTAINER), *Path("/usr/lib").glob("*-linux-gnu/apptainer")):
         if each.exists():
             (root / each.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
-            done = run(("cp", "-a", str(each), str(root / each.relative_to("/").parent)), 60.0)
-            assert done.status == 0, done.err
+            _call("cp", "-a", str(each), str(root / each.relative_to("/").parent))

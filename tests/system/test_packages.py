@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from agent.process import run
 
-from tests.system.built import BUILD_TIMEOUT, NEXT, TOP, VERSION, build
+from tests.system.built import BUILD_TIMEOUT, NEXT, TOP, VERSION, Packages
 from tests.system.machine import BOOT_TIMEOUT, Machine
 from tests.system.roots import BUILD_TIMEOUT as ROOT_TIMEOUT
 from tests.system.roots import root_of
@@ -42,21 +42,6 @@ int main(void) {
 """
 
 
-class Packages:
-    """The package of this checkout, and one of a later release."""
-
-    def __init__(self, folder: Path) -> None:
-        build(folder, "amd64", EDGE_AGENT_FORMATS="deb", EDGE_AGENT_LEVEL="0")
-        build(folder, "amd64", EDGE_AGENT_FORMATS="deb", EDGE_AGENT_LEVEL="0", EDGE_AGENT_VERSION=NEXT)
-        self.now, self.next = (folder / f"edge-agent_{version}_amd64.deb" for version in (VERSION, NEXT))
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
-    """Both packages, built once."""
-    return Packages(tmp_path_factory.mktemp("packages"))
-
-
 @pytest.fixture(scope="module", params=RELEASES)
 def host(
     request: pytest.FixtureRequest, packages: Packages, tmp_path_factory: pytest.TempPathFactory
@@ -64,7 +49,7 @@ def host(
     """A host of one release, with the packages in /root. The tests of this file follow on each other on it."""
     root = root_of(request.param)
     with Machine(request.param, root, tmp_path_factory.mktemp(request.param)) as made:
-        for package in (packages.now, packages.next):
+        for package in (packages.deb, packages.next_deb):
             made.copy_in(package, f"/root/{package.name}")
         yield made
 
@@ -182,7 +167,7 @@ def test_a_container_may_make_code_while_it_runs(host: Machine, tmp_path: Path) 
     source.write_text(_JIT)
     compiled = run(("gcc", "-static", "-o", str(program), str(source)), 60.0)
     assert compiled.status == 0, compiled.err
-    host.sh("mkdir -p /root/jit/bin /root/jit/dev /root/jit/etc /root/jit/home /root/jit/proc /root/jit/sys /root/jit/tmp")
+    host.sh("cd /root; mkdir jit; cd jit; mkdir bin dev etc home proc sys tmp")
     host.copy_in(program, "/root/jit/bin/jit")
     host.sh(f"chmod 755 /root/jit/bin/jit; apptainer -s build {STATE}/images/jit.sif /root/jit")
     sid = submit_command(host, "jit.sif", "/bin/jit")

@@ -1,0 +1,64 @@
+"""The .rpm in a root of its own: what its scripts make and leave. The root is Debian's: rpm minds no other package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agent.process import Completed, run
+
+from tests.system.built import BUILD_TIMEOUT, NEXT, VERSION, Packages
+from tests.system.roots import BUILD_TIMEOUT as ROOT_TIMEOUT
+from tests.system.roots import mount_overlay, root_of, unmount_overlay
+
+pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + ROOT_TIMEOUT)
+CALL_TIMEOUT = 300.0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A root with systemd in which nothing runs."""
+    try:
+        yield mount_overlay(root_of("bookworm"), tmp_path)
+    finally:
+        unmount_overlay(tmp_path)
+
+
+def rpm(root: Path, *argv: str) -> Completed:
+    """Run rpm on the root. Its database knows nothing of Debian's packages, so no dependency is looked for."""
+    done = run(("rpm", "--root", str(root), "--nodeps", "--define", "_dbpath /var/lib/rpm", *argv), CALL_TIMEOUT)
+    assert done.status == 0, done.err
+    return done
+
+
+def inside(root: Path, *argv: str) -> str:
+    """What a command in the root prints."""
+    done = run(("chroot", str(root), *argv), CALL_TIMEOUT)
+    assert done.status == 0, done.err
+    return done.out.strip()
+
+
+def test_install_upgrade_and_removal(packages: Packages, root: Path) -> None:
+    printed = rpm(root, "--install", str(packages.rpm)).out
+    assert "sudo systemctl enable --now edge-agent" in printed
+    assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
+    assert inside(root, "stat", "-c", "%U:%G %a", "/var/lib/edge-agent") == "edge-agent:edge-agent 700"
+    assert inside(root, "stat", "-c", "%U:%G %a", "/etc/edge-agent/config.toml") == "root:edge-agent 640"
+    assert not (root / "etc/systemd/system/multi-user.target.wants/edge-agent.service").exists()
+
+    settings = root / "etc/edge-agent/config.toml"
+    settings.write_text(settings.read_text() + "# mine\n")
+    kept = root / "var/lib/edge-agent/kept"
+    kept.touch()
+    rpm(root, "--upgrade", str(packages.next_rpm))
+    assert inside(root, "edge-agent", "--version") == f"edge-agent {NEXT}"
+    assert settings.read_text().endswith("# mine\n")
+    rpm(root, "--upgrade", "--oldpackage", str(packages.rpm))
+    assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
+    assert settings.read_text().endswith("# mine\n")
+
+    rpm(root, "--erase", "edge-agent")
+    assert kept.exists()
+    assert not (root / "usr/lib/edge-agent").exists()
+    assert settings.with_suffix(".toml.rpmsave").read_text().endswith("# mine\n")
