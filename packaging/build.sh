@@ -79,7 +79,7 @@ install_libraries() { # ARCH TREE
         -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
     # Modules are no programs: those that can be started name an interpreter that is not ours.
     find "$2/$site" -name '*.py' -type f -exec sed -i '1{/^#!/d}' {} + -exec chmod 644 {} +
-    find "$2/$site" -type f -name '*.so*' -exec chmod 644 {} +
+    find "$2/$site" -type f \( -name '*.so*' -o -path '*.dist-info/*' \) -exec chmod 644 {} +
 }
 
 base_of() { # ARCH: prints a tree with interpreter and libraries

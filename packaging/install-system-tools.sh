@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that what the tests of whole systems need is on this machine: QEMU, a static busybox, a Debian kernel with
-# the modules of a disk for its guests, unpacked and not installed, and what makes and boots hosts with systemd. Prints the
-# kernel's path. Needs root only for missing packages.
+# the modules of a disk for its guests, unpacked and not installed, what makes and boots hosts with systemd, and what checks
+# packages. Prints the kernel's path. Needs root only for missing packages.
 #
 #   packaging/install-system-tools.sh
 #
@@ -79,5 +79,9 @@ have qemu-system-x86_64 || install_packages qemu-system-x86
 have_busybox || install_packages busybox-static
 have systemd-nspawn || install_packages systemd-container
 have mmdebstrap || install_packages mmdebstrap
+have qemu-aarch64-static || install_packages qemu-user-static binfmt-support
+have lintian || install_packages lintian
+have rpm || install_packages rpm
+have rpmlint || install_packages rpmlint
 { [ -r "$kernel" ] && [ -d "$modules" ]; } || fetch_kernel
 printf '%s\n' "$kernel"

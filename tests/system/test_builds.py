@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from agent.process import run
 
-from tests.system.built import BUILD_TIMEOUT, Packages, build
+from tests.system.built import BUILD_TIMEOUT, TOP, Packages, build
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT)
 LINT_TIMEOUT = 900.0
@@ -28,3 +28,8 @@ def test_the_same_checkout_gives_the_same_packages(packages: Packages, tmp_path:
 def test_lintian_finds_nothing_that_is_not_explained(packages: Packages) -> None:
     done = run(("lintian", "--allow-root", "--fail-on=error,warning", str(packages.deb)), LINT_TIMEOUT)
     assert (done.status, done.out) == (0, "")
+
+
+def test_rpmlint_finds_nothing_that_is_not_explained(packages: Packages) -> None:
+    done = run(("rpmlint", "--config", str(TOP / "packaging/rpm/rpmlint.toml"), str(packages.rpm)), LINT_TIMEOUT)
+    assert "0 errors, 0 warnings" in done.out, done.out
