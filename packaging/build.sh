@@ -168,6 +168,9 @@ pack() { # ARCH TREE
 }
 
 packaging/install-build-tools.sh
+mkdir -p "$cache"
+exec 8>"$cache/lock"
+flock 8 # two builds on one machine: the second one finds what takes long done
 twin=$(packaging/build-python.sh amd64 "$cache")/bin/python3.13
 twin_site=$(base_of amd64)/$site:$PWD
 mkdir -p "$work/packages" "$dist"
