@@ -10,7 +10,8 @@ from pathlib import Path
 from agent.process import run
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-agent-tests/roots"
-BUILD_TIMEOUT = 900.0
+# Minutes where the scripts of the packages run under an emulator.
+BUILD_TIMEOUT = 1800.0
 # What Apptainer of this machine, copied into the root, needs of the distribution.
 _RUNTIME = ("fuse-overlayfs", "libseccomp2", "libsqlite3-0", "squashfs-tools", "squashfuse", "uidmap")
 _PACKAGES = ("ca-certificates", "dbus", "init", "libpam-systemd", "procps", "sudo", "tzdata")
