@@ -20,7 +20,10 @@ CALL_TIMEOUT = 300.0
 def root(tmp_path: Path) -> Iterator[Path]:
     """A root with systemd in which nothing runs."""
     try:
-        yield mount_overlay(root_of("bookworm"), tmp_path)
+        made = mount_overlay(root_of("bookworm"), tmp_path)
+        mounted = run(("mount", "-t", "proc", "proc", str(made / "proc")), CALL_TIMEOUT)  # systemd-tmpfiles wants it
+        assert mounted.status == 0, mounted.err
+        yield made
     finally:
         unmount_overlay(tmp_path)
 
