@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess  # a machine outlives the call that started it
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -136,15 +137,20 @@ class Machine:
             os.killpg(self._nspawn.pid, signal.SIGKILL)
             self._nspawn.wait()
         for group in (*_GROUPS.glob(f"*/{self.name}"), *_GROUPS.glob(self.name)):
-            self._empty(group)
+            wait_until(partial(_removed, group), 60.0, f"nothing is left of {group}")
         unmount_overlay(self._folder)
 
-    def _empty(self, group: Path) -> None:
-        """Kill what is left of the host in one hierarchy, and remove its groups."""
-        wait_until(lambda: not _killed(group), 30.0, f"nothing is left in {group}")
-        for each in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+
+def _removed(group: Path) -> bool:
+    """Kill what is left of the host in one hierarchy, and remove its groups; whether that is done."""
+    if _killed(group):
+        return False
+    try:
+        for each in sorted((path for path in (group, *group.rglob("*")) if path.is_dir()), reverse=True):
             each.rmdir()
-        group.rmdir()
+    except OSError:  # what was killed is in its group until it is gone
+        return False
+    return True
 
 
 def _killed(group: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from agent.process import Completed, run
@@ -16,11 +17,23 @@ pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + ROOT_TIMEOUT)
 CALL_TIMEOUT = 300.0
 
 
+@pytest.fixture(params=["amd64", "arm64"])
+def arch(request: pytest.FixtureRequest) -> str:
+    """The architecture of the packages and the root; the programs of arm64 are run by an emulator."""
+    return str(request.param)
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
+def rpms(request: pytest.FixtureRequest, arch: str) -> Packages:
+    """The packages of the architecture."""
+    return cast("Packages", request.getfixturevalue("packages" if arch == "amd64" else "arm_packages"))
+
+
+@pytest.fixture
+def root(tmp_path: Path, arch: str) -> Iterator[Path]:
     """A root with systemd in which nothing runs."""
     try:
-        made = mount_overlay(root_of("bookworm"), tmp_path)
+        made = mount_overlay(root_of("bookworm", arch), tmp_path)
         mounted = run(("mount", "-t", "proc", "proc", str(made / "proc")), CALL_TIMEOUT)  # systemd-tmpfiles wants it
         assert mounted.status == 0, mounted.err
         yield made
@@ -30,7 +43,10 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 def rpm(root: Path, *argv: str) -> Completed:
     """Run rpm on the root. Its database knows nothing of Debian's packages, so no dependency is looked for."""
-    done = run(("rpm", "--root", str(root), "--nodeps", "--define", "_dbpath /var/lib/rpm", *argv), CALL_TIMEOUT)
+    done = run(
+        ("rpm", "--root", str(root), "--nodeps", "--ignorearch", "--define", "_dbpath /var/lib/rpm", *argv),
+        CALL_TIMEOUT,
+    )
     assert done.status == 0, done.err
     return done
 
@@ -42,8 +58,8 @@ def inside(root: Path, *argv: str) -> str:
     return done.out.strip()
 
 
-def test_install_upgrade_and_removal(packages: Packages, root: Path) -> None:
-    printed = rpm(root, "--install", str(packages.rpm)).out
+def test_install_upgrade_and_removal(rpms: Packages, root: Path) -> None:
+    printed = rpm(root, "--install", str(rpms.rpm)).out
     assert "sudo systemctl enable --now edge-agent" in printed
     assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
     assert inside(root, "stat", "-c", "%U:%G %a", "/var/lib/edge-agent") == "edge-agent:edge-agent 700"
@@ -54,10 +70,10 @@ def test_install_upgrade_and_removal(packages: Packages, root: Path) -> None:
     settings.write_text(settings.read_text() + "# mine\n")
     kept = root / "var/lib/edge-agent/kept"
     kept.touch()
-    rpm(root, "--upgrade", str(packages.next_rpm))
+    rpm(root, "--upgrade", str(rpms.next_rpm))
     assert inside(root, "edge-agent", "--version") == f"edge-agent {NEXT}"
     assert settings.read_text().endswith("# mine\n")
-    rpm(root, "--upgrade", "--oldpackage", str(packages.rpm))
+    rpm(root, "--upgrade", "--oldpackage", str(rpms.rpm))
     assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
     assert settings.read_text().endswith("# mine\n")
 
