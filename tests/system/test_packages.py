@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 # The first test that needs them builds packages and roots, and may compile the interpreter.
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + ROOT_TIMEOUT + BOOT_TIMEOUT)
 
-RELEASES = ("bullseye", "bookworm", "trixie")
+RELEASES = ("bullseye", "bookworm", "trixie", "noble")
 AGENT, JOBS = "edge-agent.service", "edge-jobs.service"
 STATE = "/var/lib/edge-agent"
 JOB_TIMEOUT = 120.0
