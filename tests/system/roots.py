@@ -58,7 +58,11 @@ def _of_ubuntu() -> tuple[str, ...]:
         file = CACHE / "ubuntu-keys.deb"
         file.write_bytes(package)
         _call("dpkg-deb", "-x", str(file), str(keys))
-    return ("--components=main,universe", f"--keyring={keys}/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+    return (
+        "--components=main,universe",
+        "--include=apt",
+        f"--keyring={keys}/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+    )
 
 
 def mount_overlay(base: Path, folder: Path) -> Path:
