@@ -83,5 +83,6 @@ have qemu-aarch64-static || install_packages qemu-user-static binfmt-support
 have lintian || install_packages lintian
 have rpm || install_packages rpm
 have rpmlint || install_packages rpmlint
+have arch-test || install_packages arch-test
 { [ -r "$kernel" ] && [ -d "$modules" ]; } || fetch_kernel
 printf '%s\n' "$kernel"

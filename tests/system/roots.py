@@ -28,10 +28,13 @@ _KEYS = "/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
 _KEYS_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 
 
-def root_of(release: str, arch: str = "amd64") -> Path:
-    """Return the root of a release ("bookworm"), made where it is not there yet. Needs root and the network, once."""
+def root_of(release: str, arch: str = "amd64", more: tuple[str, ...] = ()) -> Path:
+    """Return the root of a release ("bookworm"), made where it is not there yet, with `more` packages.
+
+    Needs root and the network, once.
+    """
     runtime = _RUNTIME if arch == "amd64" else ()
-    packages = ",".join((*_PACKAGES, *runtime))
+    packages = ",".join((*_PACKAGES, *runtime, *more))
     key = hashlib.sha256("\n".join((packages, *_APPTAINER, *_APPTAINER_LIBRARIES)).encode()).hexdigest()[:8]
     root = CACHE / f"{release}-{arch}-{key}"
     if not root.exists():
