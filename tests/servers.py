@@ -50,6 +50,8 @@ def answers(port: int) -> bool:
 class Mosquitto:
     """An MQTT broker that remembers nothing over its own end. `lines` are added to its configuration."""
 
+    listen = "127.0.0.1"  # empty: on all addresses, for hosts with a network of their own
+
     def __init__(self, folder: Path, *lines: str) -> None:
         self.port = free_port()
         self._folder = folder
@@ -57,7 +59,7 @@ class Mosquitto:
         folder.mkdir(parents=True, exist_ok=True)
         lines = lines or ("allow_anonymous true",)
         # As root it would become the user mosquitto, who may not read the files of a test.
-        head = (f"listener {self.port} 127.0.0.1", "persistence false", "user root", "log_type all")
+        head = (f"listener {self.port} {self.listen}".rstrip(), "persistence false", "user root", "log_type all")
         (folder / "mosquitto.conf").write_text("\n".join((*head, *lines)) + "\n")
 
     @property
@@ -181,6 +183,7 @@ def own_emulator(tmp_path: Path) -> Iterator[Emulator]:
 class Minio:
     """An S3 server. certs: a folder with public.crt and private.key, for TLS; variables: more of its environment."""
 
+    listen = "127.0.0.1"  # empty: on all addresses, for hosts with a network of their own
     access_key = "edge-agent-test"
     secret_key = "a secret of the tests"
 
@@ -216,7 +219,7 @@ class Minio:
         own = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off"}
         # Deleted objects pile up for minutes otherwise.
         environment = {**os.environ, **own, "MINIO_API_DELETE_CLEANUP_INTERVAL": "5s", **self._variables}
-        argv = [str(self._program), "server", str(self._folder / "data"), "--address", f"127.0.0.1:{self.port}"]
+        argv = [str(self._program), "server", str(self._folder / "data"), "--address", f"{self.listen}:{self.port}"]
         argv += ["--quiet", "--certs-dir", str(self._certs)]
         with (self._folder / "minio.log").open("ab") as log:
             process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
