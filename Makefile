@@ -84,6 +84,12 @@ lock: ## write packaging/requirements*.txt anew
 	lock pyproject.toml --extra dev -o $(locks)-dev.txt
 	lock pyproject.toml -c $(locks)-dev.txt -o $(locks).txt
 	lock --group pyproject.toml:build -c $(locks)-dev.txt -o $(locks)-build.txt
+	$(MAKE) lock-ansible uv="$$tools/bin/uv"
+
+.PHONY: lock-ansible
+lock-ansible:
+	@"$(uv)" pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command "make lock" $(locks)-ansible.in -o $(locks)-ansible.txt
 
 .PHONY: clean
 clean: ## remove .venv, caches and what was built

@@ -89,12 +89,13 @@ class Control:
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key"))
 
     def admit_to(self, host: Machine) -> None:
-        """Make a user on the host who may log in with the key, and be root by sudo."""
+        """Make a user on the host who may log in with the key, and be root by sudo. Root may log in, too."""
         key = (self.folder / "key.pub").read_text()
         host.do("useradd", "--create-home", "--shell", "/bin/bash", OPERATOR)
-        host.do("install", "-d", "-o", OPERATOR, f"/home/{OPERATOR}/.ssh")
-        host.do("tee", f"/home/{OPERATOR}/.ssh/authorized_keys", stdin=key)
-        host.do("tee", "/etc/sudoers.d/operator", stdin=f"{OPERATOR} ALL=(ALL) NOPASSWD: ALL\n")
+        for user, home in ((OPERATOR, f"/home/{OPERATOR}"), ("root", "/root")):
+            host.do("install", "-d", "-m", "700", "-o", user, f"{home}/.ssh")
+            host.do("tee", f"{home}/.ssh/authorized_keys", stdin=key)
+        host.do("tee", "/etc/sudoers.d/fleet", stdin=f"{OPERATOR} ALL=(ALL) NOPASSWD: ALL\n")
 
     def run(self, command: str) -> Completed:
         """Run a line of shell as the operator does, in the folder."""

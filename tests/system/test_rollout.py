@@ -109,7 +109,7 @@ class Fleet:
     def job(self, sid: str) -> tuple[str, int]:
         """What has become of a job, and how often it was tried."""
         told = json.loads(self.hosts["bench-1"].do("edge-agent", "status", sid, "--json", user="edge-agent"))
-        return str(told["state"]), len(told["attempts"])
+        return str(told["state"]), int(told["attempts"])
 
     def wait_for(self, sid: str, state: str) -> None:
         """Return when a job is in a state."""
@@ -205,6 +205,8 @@ def describe(folder: Path, replaced: dict[str, str]) -> None:
             text = text.replace(old, new)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
+    # An emulator runs no program with the rights of its owner, such as sudo.
+    (folder / "inventory/host_vars/board-1.yml").write_text("ansible_user: root\n")
     for name in BENCHES:
         file = folder / f"inventory/host_vars/{name}.yml"
         before = file.read_text() if file.exists() else "edge_agent_config_host:\n"
