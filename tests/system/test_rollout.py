@@ -343,6 +343,13 @@ def test_an_upgrade_to_the_same_release_changes_nothing(fleet: Fleet) -> None:
 def test_a_host_that_fails_is_brought_back_and_ends_the_rollout(fleet: Fleet, running: dict[str, str]) -> None:
     (upgrade,) = lines("When a host fails")
     waiters, agent = fleet.waiters("bench-1"), {name: fleet.agent(name) for name in HOSTS}
+    # The control machine has forgotten the release from before, the hosts have not.
+    alone = fleet.control.folder / "broken"
+    alone.mkdir()
+    for arch in ("amd64", "arm64"):
+        name = f"edge-agent_{BROKEN}_{arch}.deb"
+        (alone / name).symlink_to((fleet.control.folder / "dist" / name).resolve())
+    upgrade = f"{upgrade} -e edge_agent_packages={alone}"
     configured = fleet.hosts["bench-1"].do("find", "/etc/edge-agent", "-type", "f", "-exec", "sha256sum", "{}", "+")
     done = fleet.control.run(f"{upgrade} -e '{json.dumps({'edge_agent_config_group': {'labels': {'new': 'yes'}}})}'")
     assert done.status == 2
