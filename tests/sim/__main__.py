@@ -27,15 +27,15 @@ BEGIN, END = "<!-- {}: made by `python -m tests.sim` -->", "<!-- end -->"
 
 def scenarios(*, quick: bool) -> tuple[Sequence[Scenario], Sequence[Scenario]]:
     """Return the runs on Pub/Sub and those on a store queue."""
-    few, many, minutes = (100, 300, 10) if quick else (1000, 10_000, 20)
+    few, many, minutes = (100, 300, 10) if quick else (1000, 10_000, 12)
     pubsub = [
         Scenario("mixed fleet", few, 0.5, minutes),
         Scenario("mixed fleet, busy", few, 0.8, minutes),
-        Scenario("mixed fleet, large", many, 0.5, minutes / 2),
+        Scenario("mixed fleet, large", many, 0.5, minutes / 4),
         Scenario("nothing held", few, 0.5, minutes, Rules(held="nothing")),
         Scenario("all held", few, 0.5, minutes, Rules(held="all")),
         Scenario("asked without room", few, 0.5, minutes, Rules(room=False)),
-        Scenario("no lanes", few, 0.5, minutes / 2, Rules(lanes=False)),
+        Scenario("no lanes", few, 0.5, minutes / 3, Rules(lanes=False)),
         Scenario("odd sizes", few, 0.5, minutes, jobs=ODD_SIZES),
     ]
     lab = 30 if quick else 100
@@ -44,8 +44,8 @@ def scenarios(*, quick: bool) -> tuple[Sequence[Scenario], Sequence[Scenario]]:
         Scenario("no bell", lab, 0.5, minutes / 2, store=NO_BELL),
         Scenario("bell, without marks", lab, 0.5, minutes / 4, store=BELL._replace(marks=False)),
         Scenario("bell, all at once", lab, 0.5, minutes / 4, store=BELL._replace(spread=False)),
-        Scenario("bell, large", few, 0.5, minutes / 4, store=BELL),
-        Scenario("bell, huge, few jobs", many, 0.01, minutes / 4, store=BELL),
+        Scenario("bell, large", few, 0.5, minutes / 12, store=BELL),
+        Scenario("bell, huge, few jobs", many, 0.002, minutes / 12, store=BELL),
     ]
     return pubsub, store
 
