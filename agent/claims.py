@@ -1,18 +1,18 @@
 """The store queue: jobs wait as records, and an attempt record in the results store is the claim.
 
     pending/<arch>-<accel>/<sid>      the job as JSON, until it is settled
-    pending/<arch>-<accel>/<sid>~     a mark: somebody has it in hand
+    pending/<arch>-<accel>/<sid>~<host>   a mark: that host has it in hand
 
 Several agents may pull the same waiting job; creating the attempt record decides who runs it. Marks decide nothing:
 they are seen in the listing, and spare others the requests that it takes to find out by the attempt record. Who takes a
-job marks it, renews the mark with the lease, and removes it; one that is not renewed is disregarded.
+job marks it, renews the mark with the lease, and removes it. One that is not renewed is disregarded by others, and one
+of an earlier life by the host itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import random
 import threading
 from collections import Counter
@@ -27,7 +27,7 @@ from agent.model.job import Job
 from agent.model.records import Submission
 from agent.policy import ring_delay
 from agent.ports import Bell, Clock, Delivery, Lease, RecordStore
-from agent.results import Results, check_sid, is_sid
+from agent.results import Results, check_sid, is_sid, key_part
 from agent.wire import encode, plain
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ ALL_LANES = ("*",)
 _PENDING = "pending/"
 MARK = "~"  # no submission id has it
 _MARK_GOOD_FOR = 0.5  # of a lease, which is renewed every third of it
-_STALEMARKS_PER_LOOK = 4
+_STALE_MARKS_PER_LOOK = 4
+_LONGEST_NAME = 80  # characters of a host's name in a mark
 # What one look may cost in requests, however many jobs wait.
 CHECKS_PER_LOOK = 16
 _EARLY_CHECKS_PER_LOOK = 4
@@ -50,12 +51,15 @@ _STOP_SECONDS = 1.0
 
 
 class Waiting(NamedTuple):
-    """A job in the queue. age, marked: seconds since it was submitted, since its mark was renewed, by the store."""
+    """A job in the queue. age: seconds since it was submitted, by the store's clock.
+
+    marks: by host, seconds since it renewed its mark.
+    """
 
     sid: str
     lane: str
     age: float
-    marked: float = math.inf
+    marks: Mapping[str, float] = {}
 
     @property
     def key(self) -> str:
@@ -104,9 +108,14 @@ def _listed(records: RecordStore, lanes: Sequence[str]) -> _Listed:
     left: dict[str, float] = {}
     for lane in names:
         ages = records.list(f"{_PENDING}{lane}/").records
-        found += [Waiting(sid, lane, age, ages.get(sid + MARK, math.inf)) for sid, age in ages.items() if is_sid(sid)]
-        marks = (name for name in ages if name.endswith(MARK) and name[: -len(MARK)] not in ages)
-        left |= {f"{_PENDING}{lane}/{name}": ages[name] for name in marks}
+        marks: dict[str, dict[str, float]] = {}
+        for name, age in ages.items():
+            sid, is_mark, host = name.partition(MARK)
+            if is_mark and sid in ages:
+                marks.setdefault(sid, {})[host] = age
+            elif is_mark:
+                left[f"{_PENDING}{lane}/{name}"] = age
+        found += [Waiting(sid, lane, age, marks.get(sid, {})) for sid, age in ages.items() if is_sid(sid)]
     return _Listed(tuple(sorted(found, key=lambda waiting: -waiting.age)), left)
 
 
@@ -125,6 +134,7 @@ class StoreQueue:
         results: Results,
         lanes: Sequence[str],
         *,
+        host: str,
         lease: float,
         look_every: float,
         clock: Clock,
@@ -136,6 +146,7 @@ class StoreQueue:
         self._records = records
         self._results = results
         self._lanes = tuple(lanes)
+        self._host = key_part(host)[:_LONGEST_NAME]
         self._lease = lease
         self._look_every = look_every
         self._random = random
@@ -281,7 +292,8 @@ class StoreQueue:
 
     def _is_marked(self, waiting: Waiting) -> bool:
         """Say whether somebody else has the job in hand."""
-        return waiting.marked < self._lease * _MARK_GOOD_FOR and not self._own.has_marked(waiting.sid)
+        good_for = self._lease * _MARK_GOOD_FOR
+        return any(host != self._host and age < good_for for host, age in waiting.marks.items())
 
     def _show(self, lease: Lease) -> None:
         if self._own.has_marked(lease.sid):
@@ -291,18 +303,18 @@ class StoreQueue:
         """Mark a job; nothing depends on it."""
         self._own.mark(sid)
         with contextlib.suppress(StoreUnavailable):
-            self._records.put(key + MARK, b"{}")
+            self._records.put(f"{key}{MARK}{self._host}", b"{}")
 
     def _unmark(self, lease: Lease) -> None:
         """Remove a mark, whichever life of the agent has set it; others disregard one that stays, after a while."""
         with contextlib.suppress(StoreUnavailable):
-            self._records.delete(lease.handle + MARK)
+            self._records.delete(f"{lease.handle}{MARK}{self._host}")
             self._own.unmark(lease.sid)
 
     def _sweep(self, left: Mapping[str, float]) -> None:
         """Remove marks whose job was settled by somebody who was killed before he removed them."""
         stale = [key for key, age in left.items() if age > self._lease]
-        for key in stale[:_STALEMARKS_PER_LOOK]:
+        for key in stale[:_STALE_MARKS_PER_LOOK]:
             self._records.delete(key)
 
     def _urgency(self, waiting: Waiting) -> _Urgency:

@@ -352,6 +352,7 @@ class World:
             records,
             results,
             ("*",),
+            host=self.host,
             lease=LEASE,
             look_every=LOOK_EVERY,
             clock=self.clock,

@@ -75,7 +75,7 @@ _RINGS = tuple(("write", topic) for topic in _BELLS)
 ACCOUNTS = (
     Account(
         "agent",
-        write=(f"{ROOT}results/", f"{ROOT}queue/dead/", f"{_PENDING}*{MARK}.json", FILES, *CHECKS[:2]),
+        write=(f"{ROOT}results/", f"{ROOT}queue/dead/", f"{_PENDING}*{MARK}", FILES, *CHECKS[:2]),
         delete=(_PENDING, f"{ROOT}results/*/attempts/*/live/", *CHECKS),
         topics=(
             ("write", host_topic("+", "capabilities")),

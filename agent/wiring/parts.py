@@ -398,6 +398,7 @@ class Parts:
             records,
             results,
             queue.lanes or self.lanes,
+            host=self._host_id(),
             lease=queue.held_for,
             look_every=self._look_every(queue),
             clock=self.clock,

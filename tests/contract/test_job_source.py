@@ -88,6 +88,7 @@ class StoreWorld:
             self.records,
             self.results,
             ALL_LANES,
+            host="host-a",
             lease=LEASE,
             look_every=LOOK_EVERY,
             clock=self.clock,

@@ -125,6 +125,7 @@ class Lab:
             self.records,
             self.results,
             ["any-none"],
+            host="host-a",
             lease=120.0,
             look_every=LONG,
             clock=SystemClock(),

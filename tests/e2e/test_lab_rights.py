@@ -63,7 +63,7 @@ WISH = "lab/results/@hosts/host-a/wishes/1.json"
         ("agent", "lab/results/s1/attempts/1/live/000000000000000.json"),
         ("agent", "lab/results/@hosts/host-a/note.json"),
         ("agent", "lab/queue/dead/s1.json"),
-        ("agent", "lab/queue/pending/any-none/s1~.json"),
+        ("agent", "lab/queue/pending/any-none/s1~host-a.json"),
         ("agent", "files/out"),
         ("operator", WISH),
         ("operator", "lab/results/s1/dead.json"),

@@ -48,13 +48,19 @@ class Lab:
         self.result_records = CountingRecords(self.clock)
         self.results = Results(self.result_records, "mem://results")
         self.stopping = threading.Event()
+        self.agents = 0
 
-    def agent(self, lanes: Sequence[str] = ALL_LANES, look_every: float = LOOK_EVERY) -> StoreQueue:
+    def agent(
+        self, lanes: Sequence[str] = ALL_LANES, look_every: float = LOOK_EVERY, host: str | None = None
+    ) -> StoreQueue:
+        """Return one more agent, of a host of its own unless it is told."""
+        self.agents += 1
         return StoreQueue(
             "lab",
             self.records,
             self.results,
             lanes,
+            host=host or f"host-{self.agents}",
             lease=LEASE,
             look_every=look_every,
             clock=self.clock,
@@ -177,6 +183,13 @@ def test_a_mark_is_renewed_with_the_lease_and_disregarded_when_it_is_not(lab: La
     assert second.pull(0) is not None, "whoever had it is gone"
 
 
+def test_a_mark_of_an_earlier_life_hides_no_job_from_its_host(lab: Lab) -> None:
+    lab.submit("job-1")
+    assert lab.agent(host="board").pull(0) is not None  # and killed
+    assert lab.agent(host="other").pull(0) is None
+    assert lab.agent(host="board").pull(0) is not None
+
+
 def test_a_job_that_is_held_and_not_claimed_is_seen_by_others(lab: Lab) -> None:
     lab.submit("job-1")
     first, second = lab.agent(), lab.agent()
@@ -192,7 +205,7 @@ def test_a_mark_does_not_outlive_its_job(lab: Lab) -> None:
     delivery = first.pull(0)
     assert delivery is not None
     lab.records.delete(delivery.handle)  # settled, and killed before the mark was removed
-    assert [*lab.records.list("pending/any-none/").records] == ["job-1~"]
+    assert [*lab.records.list("pending/any-none/").records] == ["job-1~host-1"]
     lab.clock.advance(LEASE + 1)
     assert lab.agent().pull(0) is None
     assert [*lab.records.list("pending/any-none/").records] == []
