@@ -107,3 +107,9 @@ def try_lock(path: str) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def complain(what: str) -> None:
+    """Say what is wrong in the holder's log. A disk that is too full for that is no reason to end."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{what}\n".encode("utf-8", "replace"))

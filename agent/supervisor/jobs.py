@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections import namedtuple
 
 from agent.supervisor import files, processes, protocol, records, sweep, waiter, wakeup
@@ -167,7 +166,7 @@ def _stop(job: Job, why: str) -> None:
         if not files.exists(job.directory, files.STOP):
             files.write_json(job.directory, files.STOP, {"why": why, "grace_s": None})
     except OSError as error:
-        print(f"{job.attempt}: cannot write why it is stopped: {error}", file=sys.stderr)
+        files.complain(f"{job.attempt}: cannot write why it is stopped: {error}")
     processes.send_signal(job.waiter, signal.SIGTERM)
 
 
@@ -178,7 +177,7 @@ def _unfinished(directory: str) -> Run | None:
     try:
         return records.read_run(directory)
     except (OSError, ValueError) as error:
-        print(f"passed over: {error}", file=sys.stderr)
+        files.complain(f"passed over: {error}")
         return None
 
 

@@ -290,7 +290,7 @@ class Waiter:
         self._take_marker()
 
     def _complain(self, what: str) -> None:
-        print(f"{self._spec.attempt}: {what}", file=sys.stderr)
+        files.complain(f"{self._spec.attempt}: {what}")
 
     def _reap_orphans(self) -> None:
         for stat in processes.scan():

@@ -357,7 +357,7 @@ class Parts:
 
     def _found_queue(self, queue: Queue, subscription: str) -> QueueParts:
         parts, results = self.stores.found(queue, subscription), self.stores.results(queue)
-        (source,) = parts.lanes((PLAIN,), queue.held_for)
+        (source,) = parts.lanes((PLAIN,), queue.held_for).values()
         return QueueParts(
             f"{queue.name}:{subscription}",
             source,
@@ -375,15 +375,14 @@ class Parts:
 
     def _pubsub_queue(self, queue: Queue) -> QueueParts:
         parts = self.stores.pubsub(queue)
-        names = queue.lanes or (*self.lanes, PLAIN)
-        lanes = parts.lanes(names, queue.held_for)
+        lanes = parts.lanes(queue.lanes or (*self.lanes, PLAIN), queue.held_for)
         return QueueParts(
             queue.name,
-            lanes[0],
+            next(iter(lanes.values())),
             self.stores.results(queue),
             parts.dead_letters(),
             queue.held_for,
-            pulls={name: lane.pull for name, lane in zip(names, lanes, strict=True)},
+            pulls={name: lane.pull for name, lane in lanes.items()},
             pull_wait=self._pubsub_pull,
             shares_delays=True,
             keeps_dead=has_lanes(queue.url),

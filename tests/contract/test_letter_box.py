@@ -59,7 +59,7 @@ def pubsub_world(emulator: Emulator, name: str) -> World:
     results = Results(FakeRecords(FakeClock()), "mem://results")
     queue = PubSubQueue("lab", Place("lab-1", name), connection, results, SystemClock())
     queue.admin((LANE,)).init()
-    (lane,) = queue.lanes((LANE,), 120.0)
+    (lane,) = queue.lanes((LANE,), 120.0).values()
 
     def waiting() -> dict[str, bytes]:
         found: dict[str, bytes] = {}

@@ -48,7 +48,7 @@ class World:
             self.queue.admin(LANES).init()
 
     def lane(self, name: str = "any-none", lease: float = 120.0) -> PubSubLane:
-        return self.queue.lanes((name,), lease)[0]
+        return self.queue.lanes((name,), lease)[name]
 
     def publish(self, lane: str = "any-none", body: bytes = b"{}", **attributes: str) -> None:
         self.connection.publish(self.place.topic, body, {**attributes_of(lane), **attributes})
@@ -228,7 +228,7 @@ def test_a_plain_queue_has_one_lane_for_everything(new_world: Callable[..., Worl
     world.submit("job-1", requires={"arch": ["arm64"]})
     world.publish("arm64-none")
     world.publish("plain")
-    (lane,) = world.queue.lanes(("any-none", "arm64-none"), 120.0)
+    (lane,) = world.queue.lanes(("any-none", "arm64-none"), 120.0).values()
     deliveries = [pulled(lane) for _ in range(3)]
     assert sorted(len(each.attributes) for each in deliveries) == [0, 1, 2]
     assert "job-1" in {each.sid for each in deliveries}

@@ -197,7 +197,7 @@ class Agent:
         place, results = Place(self.lab.project, name, plain=True), self.made.results
         parts = PubSubQueue(f"studio:{name}", place, self.lab.connection, results, SystemClock())
         dead_letters = NotedDeadLetters(results, SystemClock())
-        (source,) = parts.lanes((), 120.0)
+        (source,) = parts.lanes((), 120.0).values()
         return Queue(f"studio:{name}", source, results, dead_letters, 120.0, senders=parts.senders())
 
     def _loop(self) -> None:

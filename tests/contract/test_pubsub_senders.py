@@ -69,7 +69,7 @@ class Client:
         stubs.delete_subscription(DeleteSubscriptionRequest(subscription=self.subscription))
 
     def pulled(self) -> Delivery:
-        delivery = self.queue.lanes((), 120.0)[0].pull(5.0)
+        delivery = self.queue.lanes((), 120.0)["plain"].pull(5.0)
         assert delivery is not None
         return delivery
 
@@ -212,7 +212,7 @@ def test_a_queue_with_lanes_is_the_operators_and_never_deleted_by_its_senders(cl
 
 def test_what_is_held_of_a_deleted_queue_can_be_renewed_released_and_settled(client: Client) -> None:
     client.connection.publish(client.topic, b"{}", {})
-    delivery, lane = client.pulled(), client.queue.lanes((), 120.0)[0]
+    delivery, lane = client.pulled(), client.queue.lanes((), 120.0)["plain"]
     client.delete_topic()
     client.delete_subscription()
     lease = Lease(delivery.sid, delivery.handle)
@@ -225,4 +225,4 @@ def test_what_is_held_of_a_deleted_queue_can_be_renewed_released_and_settled(cli
 def test_pulling_from_a_deleted_queue_says_that_it_does_not_exist(client: Client) -> None:
     client.delete_subscription()
     with pytest.raises(Unavailable, match="does not exist"):
-        client.queue.lanes((), 120.0)[0].pull(1.0)
+        client.queue.lanes((), 120.0)["plain"].pull(1.0)

@@ -26,10 +26,10 @@ class PubSubQueue:
         self._results = results
         self._clock = clock
 
-    def lanes(self, names: Iterable[str], lease: float) -> tuple[PubSubLane, ...]:
-        """Return one source for each lane; ("*",) = all there are. A plain queue is one, whatever the names."""
+    def lanes(self, names: Iterable[str], lease: float) -> dict[str, PubSubLane]:
+        """Return a source for each lane, by name; ("*",) = all there are. A plain queue is one, whatever the names."""
         known = LANES if tuple(names) == ("*",) else tuple(names)
-        return tuple(self._lane(each, lease) for each in ((PLAIN,) if self._place.plain else known))
+        return {each: self._lane(each, lease) for each in ((PLAIN,) if self._place.plain else known)}
 
     def _lane(self, lane: str, lease: float) -> PubSubLane:
         parts = (self._connection, self._results, self._clock)
