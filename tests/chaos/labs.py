@@ -81,7 +81,7 @@ class Lab:
         queue: Any = self._queue()
         site = Site(self.folder / name, self.image, queue=queue, lease=f"{self.lease:g}s", more=self._more(links))
         text = site.config.read_text().replace("workers = 2", "workers = 3")
-        site.config.write_text(text.replace('disk_reserve = "16MiB"', 'disk_reserve = "4MiB"'))
+        site.config.write_text(text.replace('disk_reserve = "16MiB"', 'disk_reserve = "4MiB"\nagent_reserve = "4MiB"'))
         self._configure(site)
         return site
 
