@@ -84,17 +84,7 @@ present() {
 
 # --- ways to install -------------------------------------------------------------------------------------------------
 
-quietly() { # runs a command, shows what it printed only when it fails
-    local log
-    log=$(mktemp)
-    if "$@" >"$log" 2>&1; then
-        rm -f -- "$log"
-    else
-        cat -- "$log" >&2
-        rm -f -- "$log"
-        return 1
-    fi
-}
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/quietly.sh"
 
 apt_install() { quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"; }
 

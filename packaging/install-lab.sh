@@ -15,17 +15,7 @@ say() { printf 'install-lab: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 unavailable() { say "$*"; exit 3; }
 
-quietly() { # runs a command, shows what it printed only when it fails
-    local log
-    log=$(mktemp)
-    if "$@" >"$log" 2>&1; then
-        rm -f -- "$log"
-    else
-        cat -- "$log" >&2
-        rm -f -- "$log"
-        return 1
-    fi
-}
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/quietly.sh"
 
 # A Go program carries the version of its module in itself.
 have_minio() { [ -x "$tools/bin/minio" ] && grep -aqF "github.com/minio/minio"$'\t'"$minio_version" "$tools/bin/minio"; }

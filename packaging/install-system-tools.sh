@@ -21,17 +21,7 @@ fail() { say "$*"; exit 1; }
 unavailable() { say "$*"; exit 3; }
 have() { command -v "$1" >/dev/null; }
 
-quietly() { # runs a command, shows what it printed only when it fails
-    local log
-    log=$(mktemp)
-    if "$@" >"$log" 2>&1; then
-        rm -f -- "$log"
-    else
-        cat -- "$log" >&2
-        rm -f -- "$log"
-        return 1
-    fi
-}
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/quietly.sh"
 
 have_busybox() { have busybox && busybox ash -c 'true' && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 

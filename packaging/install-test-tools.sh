@@ -31,17 +31,7 @@ need_apt() {
     command -v apt-get >/dev/null || unavailable "$1 is missing; this script can add it only with apt-get"
 }
 
-quietly() { # runs a command, shows what it printed only when it fails
-    local log
-    log=$(mktemp)
-    if "$@" >"$log" 2>&1; then
-        rm -f -- "$log"
-    else
-        cat -- "$log" >&2
-        rm -f -- "$log"
-        return 1
-    fi
-}
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/quietly.sh"
 
 # --- arm64 programs on another CPU -----------------------------------------------------------------------------------
 
