@@ -4,6 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from agent.adapters.files import FileRecords
+from agent.adapters.s3 import S3Records
+from agent.ports import RecordStore
+
+from tests.fakes import FakeClock, FakeRecords
+from tests.servers import Minio
 
 
 def openssl(*arguments: str) -> None:
@@ -29,3 +35,14 @@ def authority(tmp_path: Path) -> Path:
         *("-CAcreateserial", "-days", "2", "-extfile", f"{tmp_path}/names", "-out", f"{certs}/public.crt"),
     )
     return tmp_path
+
+
+@pytest.fixture(params=["fake", "directory", "minio"])
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
+    """A results store of each kind. A test of more kinds, or of other roots, has a fixture of its own."""
+    if request.param == "fake":
+        return FakeRecords(FakeClock())
+    if request.param == "directory":
+        return FileRecords.make(tmp_path / "results")
+    minio: Minio = request.getfixturevalue("minio")
+    return S3Records(minio.client(), request.getfixturevalue("bucket"), "lab/results")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from agent.adapters.files import FileRecords
-from agent.adapters.s3 import S3Records
 from agent.following import LOOK, Follower
 from agent.livelog import LiveLogs
 from agent.model.live import Piece, Progress, Watch
@@ -14,20 +10,7 @@ from agent.model.records import AttemptRecord
 from agent.ports import RecordStore
 from agent.results import Results
 
-from tests.fakes import FakeClock, FakeRecords
-from tests.servers import Minio
-
 ALL_BYTES = bytes(range(256))
-
-
-@pytest.fixture(params=["fake", "directory", "minio"])
-def records(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
-    if request.param == "fake":
-        return FakeRecords(FakeClock())
-    if request.param == "directory":
-        return FileRecords.make(tmp_path / "results")
-    minio: Minio = request.getfixturevalue("minio")
-    return S3Records(minio.client(), request.getfixturevalue("bucket"), "lab/results")
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from agent.adapters.files import FileRecords
 from agent.adapters.mqtt import MqttBell, MqttConnection, SubmitterBell, broker_of
-from agent.adapters.s3 import S3Records
 from agent.board import Board, Mode
 from agent.config.mqtt import MqttSection
 from agent.hosts import BELL, Hosts
@@ -20,22 +18,12 @@ from agent.ports import RecordStore
 from agent.results import Results
 from agent.wishes import Wishes
 
-from tests.fakes import FakeClock, FakeRecords
-from tests.servers import Minio, Mosquitto
+from tests.fakes import FakeClock
+from tests.servers import Mosquitto
 from tests.waiting import wait_until
 
 HOST = "board-1"
 NewMosquitto = Callable[..., Mosquitto]
-
-
-@pytest.fixture(params=["fake", "directory", "minio"])
-def records(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
-    if request.param == "fake":
-        return FakeRecords(FakeClock())
-    if request.param == "directory":
-        return FileRecords.make(tmp_path / "results")
-    minio: Minio = request.getfixturevalue("minio")
-    return S3Records(minio.client(), request.getfixturevalue("bucket"), "lab/results")
 
 
 def host(records: RecordStore, folder: Path, board: Board) -> Wishes:
