@@ -263,9 +263,7 @@ class Puller:
             return now + IDLE
         if not self._workers.its_turn(self.name, IDLE):
             return self._surplus(now)
-        seen = self._context.board.stirs
-        if not has_room(self._context.ledger.free(), self._lane):
-            self._context.board.wait(seen, IDLE)
+        if not room_now(self._context, self._lane):
             return self._surplus(now)
         return self.turn(now, self._longest())
 
@@ -349,6 +347,15 @@ def takes_work(context: Context) -> bool:
     return context.board.mode.takes_work and context.spare.starving is None
 
 
+def room_now(context: Context, lane: str = "") -> bool:
+    """Say whether a job of the lane may fit; where none does, only after a change here, or a while without one."""
+    seen = context.board.stirs
+    if has_room(context.ledger.free(), lane):
+        return True
+    context.board.wait(seen, IDLE)
+    return False
+
+
 def pullers(context: Context, queue: Queue, workers: Workers, wait: float) -> list[Puller]:
     """Return the loops of a queue: one for each way of getting deliveries. wait: see Puller."""
     health = Health(context, queue.name)
@@ -405,9 +412,7 @@ class Turns:
             return now + IDLE
         if not self._workers.free(IDLE):
             return now
-        seen = self._context.board.stirs
-        if not has_room(self._context.ledger.free()):
-            self._context.board.wait(seen, IDLE)
+        if not room_now(self._context):
             return now
         now = self._context.clock.boottime()  # it may have been a while until a worker was free
         first = self._take(now)
