@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
@@ -12,15 +11,14 @@ from urllib.parse import unquote
 import msgspec
 
 from agent.claims import Waiting
-from agent.errors import BrokerUnavailable, StoreUnavailable
+from agent.errors import StoreUnavailable
 from agent.model.job import Job
 from agent.model.records import Submission
 from agent.ports import Bell, Burial, Clock, Delivery, Letter, LetterBox, RecordStore
 from agent.pubsub_plan import ACCEL_ATTRIBUTE, ARCH_ATTRIBUTE, LANES
 from agent.results import Results, is_sid, key_part
+from agent.submitting import ring
 from agent.wire import plain
-
-log = logging.getLogger(__name__)
 
 ANY_LANE = "any-none"
 _NUMBERED = re.compile(r"(.+)\+([1-9][0-9]{0,5})")
@@ -81,7 +79,7 @@ class StoreLetterBox:
         lane = lane_of(letter) or ANY_LANE
         self._records.put(Waiting(sid, lane, 0.0).key, letter.body or b"", create=True)
         if self._bell is not None:
-            _ring(self._bell, lane)
+            ring(self._bell, lane)
 
     def remove(self, letter: Letter) -> None:
         """Delete the record."""
@@ -98,14 +96,6 @@ def _as_letter(key: str, body: bytes) -> Letter:
     except (ValueError, msgspec.DecodeError) as error:
         raise StoreUnavailable(f'dead letter "{key}" cannot be read: {error}; restore it or remove it') from error
     return Letter(found.sid, found.queue, found.reason, found.host, found.at, found.attributes, message, key)
-
-
-def _ring(bell: Bell, lane: str) -> None:
-    try:
-        bell.ring(lane)
-    except BrokerUnavailable as error:
-        fields = {"event": "bell-not-rung", "reason": str(error)}
-        log.warning("the job waits in the queue, but the bell could not be rung: hosts see it later", extra=fields)
 
 
 def lane_of(letter: Letter) -> str | None:

@@ -29,7 +29,7 @@ class StoreSubmitter:
         job = parse_job(each.job)
         enqueue(self._records, self._results, job, each.sid, each.at, queue=each.queue, by=each.by, body=body)
         if self._bell is not None:
-            _ring(self._bell, "-".join(job.lane))
+            ring(self._bell, "-".join(job.lane))
 
     def waiting(self) -> Sequence[Queued]:
         """Return what is in the queue, oldest first; running jobs are among it until they are settled."""
@@ -48,7 +48,8 @@ class StoreSubmitter:
                 self._records.delete(each.key)
 
 
-def _ring(bell: Bell, lane: str) -> None:
+def ring(bell: Bell, lane: str) -> None:
+    """Wake the hosts of a lane; one that is not heard costs time and nothing else."""
     try:
         bell.ring(lane)
     except BrokerUnavailable as error:
