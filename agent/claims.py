@@ -25,6 +25,7 @@ from agent.errors import StoreUnavailable
 from agent.fairness import Wish, in_turn
 from agent.model.job import Job
 from agent.model.records import Submission
+from agent.own_jobs import OwnJobs
 from agent.policy import ring_delay
 from agent.ports import Bell, Clock, Delivery, Lease, RecordStore
 from agent.results import Results, check_sid, is_sid, key_part
@@ -156,7 +157,7 @@ class StoreQueue:
         self._looking = threading.Lock()  # one pull waits at a time
         self._books = threading.Lock()  # around all that is known of the jobs
         self._due = clock.boottime()
-        self._own = _Own()
+        self._own = OwnJobs()
         self._others = _OthersClaims(results, lease)
         self._urgencies: dict[str, _Urgency] = {}
         self._turns = 0
@@ -184,8 +185,8 @@ class StoreQueue:
                     self._show(lease)  # held here, it may start elsewhere
                 elif not self._results.renew(lease.sid, lease.n, lease.token):
                     lost.add(lease.sid)
-                elif not self._own.is_put_off(lease.sid):  # it may have been released meanwhile
-                    self._mark(lease.sid, lease.handle)
+                else:
+                    self._mark_on(lease)
             except StoreUnavailable as error:
                 failed = error  # the others may still be renewed
         if failed is not None:
@@ -194,6 +195,7 @@ class StoreQueue:
 
     def settle(self, lease: Lease) -> None:
         """Take the job off the queue."""
+        self._own.finish(lease.sid, self._clock.boottime() + self._lease)
         self._records.delete(lease.handle)
         self._own.drop(lease.sid)
         self._unmark(lease)
@@ -299,6 +301,14 @@ class StoreQueue:
         if self._own.has_marked(lease.sid):
             self._unmark(lease)
 
+    def _mark_on(self, lease: Lease) -> None:
+        """Renew a mark. The job may be settled or released by another thread at any moment, before and after."""
+        if self._own.is_done_with(lease.sid):
+            return
+        self._mark(lease.sid, lease.handle)
+        if self._own.is_done_with(lease.sid):
+            self._unmark(lease)
+
     def _mark(self, sid: str, key: str) -> None:
         """Mark a job; nothing depends on it."""
         self._own.mark(sid)
@@ -352,59 +362,6 @@ class StoreQueue:
         self._urgencies = {key: known for key, known in self._urgencies.items() if key in keys}
         self._others.forget_all_but({each.sid for each in waiting})
         self._own.prune({each.sid for each in waiting}, now)
-
-
-class _Own:
-    """The jobs that this agent holds or has marked, and those it looks away from until a time since boot."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: set[str] = set()
-        self._marked: set[str] = set()
-        self._not_before: dict[str, float] = {}
-
-    def has_marked(self, sid: str) -> bool:
-        with self._lock:
-            return sid in self._marked
-
-    def mark(self, sid: str) -> None:
-        with self._lock:
-            self._marked.add(sid)
-
-    def unmark(self, sid: str) -> None:
-        with self._lock:
-            self._marked.discard(sid)
-
-    def has(self, sid: str, now: float) -> bool:
-        with self._lock:
-            return sid in self._held or self._not_before.get(sid, now) > now
-
-    def is_put_off(self, sid: str) -> bool:
-        with self._lock:
-            return sid in self._not_before
-
-    def holds(self, sid: str) -> bool:
-        with self._lock:
-            return sid in self._held
-
-    def hold(self, sid: str) -> None:
-        with self._lock:
-            self._held.add(sid)
-
-    def drop(self, sid: str) -> None:
-        with self._lock:
-            self._held.discard(sid)
-            self._not_before.pop(sid, None)
-
-    def put_off(self, sid: str, until: float) -> None:
-        with self._lock:
-            self._held.discard(sid)
-            self._not_before[sid] = until
-
-    def prune(self, sids: Collection[str], now: float) -> None:
-        with self._lock:
-            self._marked.intersection_update({*sids, *self._held})
-            self._not_before = {sid: until for sid, until in self._not_before.items() if until > now}
 
 
 class _OthersClaims:

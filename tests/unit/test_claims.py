@@ -216,6 +216,30 @@ def test_a_mark_does_not_outlive_its_job(lab: Lab) -> None:
     assert [*lab.records.list("pending/any-none/").records] == []
 
 
+@pytest.mark.parametrize("end", ["settle", "release"])
+def test_a_mark_that_is_renewed_while_the_job_is_given_away_does_not_stay(lab: Lab, end: str) -> None:
+    lab.submit("job-1")
+    first = lab.agent()
+    delivery = first.pull(0)
+    assert delivery is not None
+    lab.claim("job-1")
+    lease = Lease("job-1", delivery.handle, 1, "token")
+    put = lab.records.put
+
+    def put_late(key: str, body: bytes, *, create: bool = False) -> bool:
+        lab.records.put = put  # type: ignore[method-assign]
+        if end == "settle":
+            first.settle(lease)
+        else:
+            first.release(lease, 5)
+        return put(key, body, create=create)
+
+    lab.records.put = put_late  # type: ignore[method-assign]
+    first.extend([lease])
+    names = [*lab.records.list("pending/any-none/").records]
+    assert names == ([] if end == "settle" else ["job-1"])
+
+
 def test_a_lane_that_appears_later_is_served_too(lab: Lab) -> None:
     agent = lab.agent()
     assert agent.pull(0) is None
