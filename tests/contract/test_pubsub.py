@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from agent.adapters.clock import SystemClock
+from agent.adapters.pubsub import connection
 from agent.adapters.pubsub.connection import Connection
 from agent.adapters.pubsub.lane import PubSubLane, sid_of
 from agent.adapters.pubsub.queue import PubSubQueue
@@ -367,6 +368,29 @@ def test_a_connection_that_goes_silent_is_noticed_long_before_the_pull_ends(worl
     proxy.restore()
     # The server may have handed it to the connection that is dead: then it comes again after its ack deadline.
     assert resumed(lane, ACK_DEADLINE + 10).sid == "job-1"
+
+
+def test_a_server_that_ends_a_quiet_connection_in_the_orderly_way_is_no_outage(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The emulator takes the third sign of life in a row, with nothing else between them, for one too many.
+    often = {**dict(connection.OPTIONS), "grpc.keepalive_time_ms": 1000}
+    monkeypatch.setattr(connection, "OPTIONS", tuple(often.items()))
+    ended = threading.Event()
+    is_farewell = connection._is_farewell
+
+    def watched(call: object) -> bool:
+        if is_farewell(call):
+            ended.set()
+        return is_farewell(call)
+
+    monkeypatch.setattr(connection, "_is_farewell", watched)
+    world = new_world()
+    subscription = world.place.subscription("any-none")
+    wait_until(lambda: world.connection.pull(subscription, 6.0) is None and ended.is_set(), 60, "it was ended")
+    world.submit("job-1")
+    # The server may have handed it to the pull that it ended: then it comes again after its ack deadline.
+    assert pulled(world.lane(), 2 * ACK_DEADLINE).sid == "job-1"
 
 
 def test_a_restarted_server_has_forgotten_the_queue_until_it_is_made_again(own_emulator: Emulator) -> None:

@@ -132,6 +132,8 @@ class Connection:
         self._wait(call)
         if call.cancelled() or call.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
             return ()
+        if _is_farewell(call):
+            return ()
         if call.code() is not grpc.StatusCode.OK:
             raise unavailable(call.code(), called(subscription), self.server) from call.exception()
         return tuple(call.result().received_messages)
@@ -308,6 +310,14 @@ class Connection:
 def _found(listed: Any) -> Found:
     push = listed.push_config.push_endpoint or listed.bigquery_config.table or listed.cloud_storage_config.bucket
     return Found(listed.name, listed.topic, listed.filter, pulled=not push and not listed.detached)
+
+
+def _is_farewell(call: Any) -> bool:
+    """Say whether the server ended the connection in the orderly way, which it may do at any time; it is there.
+
+    The emulator does so to a connection on which nothing but signs of life has come for a while.
+    """
+    return call.code() is grpc.StatusCode.UNAVAILABLE and "GOAWAY" in (call.details() or "")
 
 
 def _deadline(subscription: str, ack_ids: Sequence[str], seconds: int) -> ModifyAckDeadlineRequest:
