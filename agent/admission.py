@@ -216,7 +216,7 @@ def _claim(
     reserved = context.ledger.book(attempt.id, lambda free: needed(context, decoded.job, free))
     if reserved is None:
         return None
-    attempt = msgspec.structs.replace(attempt, reserved=reserved)
+    attempt = msgspec.structs.replace(attempt, reserved=reserved, took_over=turn.unreported)
     try:
         context.note(attempt)
         claimed = queue.results.claim(attempt.record())

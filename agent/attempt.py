@@ -97,7 +97,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """One attempt as this agent holds it.
 
     `table` is the job in its native form, `cargo` what came with it, `reserved` what it may use,
-    `moved` what was fetched and stored for it, `staged` whether all is here that its container needs.
+    `moved` what was fetched and stored for it, `staged` whether all is here that its container needs, `took_over`
+    whether nobody had recorded how the attempt before it ended.
     """
 
     sid: str
@@ -120,6 +121,7 @@ class Attempt(msgspec.Struct, frozen=True):
     cargo: Cargo = NOTHING
     moved: Moved = Moved()
     staged: bool = False
+    took_over: bool = False
 
     @property
     def id(self) -> str:
@@ -163,6 +165,7 @@ class Attempt(msgspec.Struct, frozen=True):
             arch=self.arch,
             emulated=self.emulated,
             name=self.table.get("name"),
+            took_over=self.took_over,
             state=self.state.value,
             started_at=self.started_at,
             ended_at=ending.ended_at if ending else None,

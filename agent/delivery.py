@@ -16,7 +16,7 @@ from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
 from agent.model.usage import Moved, Usage
 from agent.observing import tell_end
-from agent.policy import SETTLING, Case, Message, give_back_delay, settle
+from agent.policy import SETTLING, Case, Message, counted, give_back_delay, settle
 from agent.ports import Lease
 from agent.steps import undo_all
 from agent.steps.stage_out import stage_out
@@ -68,7 +68,7 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
     if own is None or own.outcome is not None:
         # Killed before the claim was made, or after all this was done: what the record says stays.
         return Conclusion(attempt, Event.GIVE_BACK, 0.0)
-    earlier = [record for record in records if record.n < attempt.n]
+    earlier = [record for record in counted(records) if record.n < attempt.n]
     case = settle(attempt.end, attempt.job, earlier)
     if not SETTLING[case].commits and (made := _made_before(queue, attempt)) is not None:
         queue.results.update(made.record())

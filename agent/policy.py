@@ -169,6 +169,17 @@ _CASES = {
 }
 
 
+def counted(attempts: Iterable[AttemptRecord]) -> list[AttemptRecord]:
+    """Return the attempts whose ends count, first to last, of all attempts at a job.
+
+    One that was taken over while nobody knew its end does not, whatever its host records when it comes back: who took
+    over has decided without knowing of it, and so must everybody after.
+    """
+    found = list(attempts)
+    taken_over = {record.n - 1 for record in found if record.took_over}
+    return [record for record in found if record.n not in taken_over]
+
+
 def settle(ending: Ending, job: Job, earlier: Iterable[AttemptRecord]) -> Case:
     """Return the case of an attempt that ended; `earlier` are the job's attempts before it, on whatever host."""
     if ending.outcome.is_failure_of_job:

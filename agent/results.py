@@ -31,10 +31,12 @@ class Standing(NamedTuple):
     """Whether a new attempt may start, and its number.
 
     expires_in: seconds until the running attempt is void unless it is renewed; None when none is running.
+    unreported: nobody has recorded how the attempt before it ended.
     """
 
     next_n: int
     expires_in: float | None
+    unreported: bool = False
 
 
 class Results:
@@ -102,13 +104,11 @@ class Results:
         newest = self.newest(sid)
         if newest is None:
             return Standing(1, None)
-        free = Standing(newest.n + 1, None)
-        if newest.age > lease:
-            return free
         attempt = self.attempt(sid, newest.n)
         if attempt is None or attempt.outcome is not None:
-            return free
-        return Standing(newest.n + 1, lease - newest.age)
+            return Standing(newest.n + 1, None)
+        remaining = lease - newest.age
+        return Standing(newest.n + 1, remaining if remaining >= 0 else None, unreported=True)
 
     def update(self, attempt: AttemptRecord) -> None:
         """Rewrite the record of an attempt of this process, which renews its lease, too."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from agent.admission import admit
 from agent.attempt import Attempt
 from agent.board import Board, Mode
 from agent.claims import StoreQueue, enqueue, pending
@@ -230,6 +231,14 @@ class World:
         """Let another agent claim attempt `n`, and end it when `outcome` says so."""
         rival = AttemptRecord(sid, n, host, "token-of-rival", self.clock.time(), **keys)
         assert self.results.claim(rival)
+
+    def claimed(self) -> Attempt:
+        """Return the attempt that comes of the next job in the queue."""
+        delivery = self.pull()
+        assert delivery is not None
+        attempt = admit(self.context, self.queue, delivery)
+        assert attempt is not None
+        return attempt
 
     def renew(self) -> None:
         """Renew the leases, as their loop does."""

@@ -85,7 +85,8 @@ class AttemptRecord(Record, frozen=True):
     """One attempt. outcome is None while it may be running; checkpoint is the newest complete one it saved.
 
     token tells two claimants of the same number apart; arch is the architecture of the image that runs; name is the
-    job's, for jobs that nobody submitted with a record of their own.
+    job's, for jobs that nobody submitted with a record of their own. took_over: when it was claimed, nobody had
+    recorded how the attempt before it ended; what is recorded of that one later counts no more.
     """
 
     sid: str
@@ -105,6 +106,7 @@ class AttemptRecord(Record, frozen=True):
     emulated: bool = False
     usage: Usage | None = None
     name: str | None = None
+    took_over: bool = False
 
 
 class Commit(Record, frozen=True):

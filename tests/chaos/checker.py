@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from agent.model.records import AttemptRecord, Commit, Outcome
+from agent.policy import counted
 
 from tests.chaos.jobs import EXPECTED, NEVER_RUNS, output_is_right
 from tests.chaos.schedule import Task
@@ -127,7 +128,8 @@ def _attempts(task: Task, seen: JobFacts, told: Told) -> Iterator[str]:
         if each.outcome is None:
             yield f"attempt {each.n} on {each.host} still holds its lease: its record has no outcome"
     failures = EXPECTED[task.kind].failures
-    failed = [each.n for each in seen.attempts if each.outcome is not None and each.outcome.is_failure_of_job]
+    ends = [(each.n, each.outcome) for each in counted(seen.attempts)]
+    failed = [n for n, outcome in ends if outcome is not None and outcome.is_failure_of_job]
     if failures is not None and seen.commit is not None and len(failed) != failures:
         yield f"attempts {failed} failed, and {failures} should have"
 

@@ -6,15 +6,15 @@ import io
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
-from agent.admission import admit
 from agent.attempt import Attempt, Ending, State
 from agent.delivery import deliver
 from agent.errors import EdgeAgentError, InvalidInput, StoreUnavailable
 from agent.model.records import Commit, Outcome
 from agent.worker import follow, stage_and_launch
 
-from tests.worlds import World, world
+from tests.worlds import LEASE, World, world
 
 PUBLISHED = "mem://published/out"
 
@@ -27,11 +27,7 @@ def made(tmp_path: Path) -> World:
 def finished(made: World, outcome: Outcome = Outcome.SUCCEEDED, script: str = "true", **keys: object) -> Attempt:
     """Return an attempt whose container has ended, with nothing delivered yet."""
     made.submit(script, **keys)
-    delivery = made.pull()
-    assert delivery is not None
-    attempt = admit(made.context, made.queue, delivery)
-    assert attempt is not None
-    attempt = stage_and_launch(made.context, attempt)
+    attempt = stage_and_launch(made.context, made.claimed())
     assert made.runtime.status(attempt.id, 10).exit is not None
     return attempt.ended(Ending(outcome, "because", 0))
 
@@ -206,10 +202,7 @@ def test_an_attempt_whose_number_another_agent_has_saves_nothing(made: World) ->
 def test_results_that_cannot_leave_now_are_delivered_once_later(made: World, part: str) -> None:
     sid = made.submit("echo ran >> out; cat out", outputs=[{"path": "out", "uri": PUBLISHED}])
     down = getattr(made.stores, part)
-    delivery = made.pull()
-    assert delivery is not None
-    attempt = admit(made.context, made.queue, delivery)
-    assert attempt is not None
+    attempt = made.claimed()
     started = stage_and_launch(made.context, attempt)
     down.down = True
     follow(made.context, started)
@@ -236,6 +229,20 @@ def test_a_late_attempt_that_another_has_overtaken_uses_up_no_retry(made: World,
     assert [record.outcome for record in made.attempts(attempt.sid)] == [Outcome.SUPERSEDED, None]
     assert made.waiting() == [attempt.sid]
     assert made.leftovers() == []
+
+
+def test_an_end_that_comes_after_the_take_over_uses_up_no_retry(made: World) -> None:
+    sid = made.submit("exit 3", retries=1)
+    made.overtake(sid, 1)
+    made.clock.advance(LEASE + 1)
+    attempt = made.claimed()
+    late = msgspec.structs.replace(made.attempts(sid)[0], outcome=Outcome.FAILED)
+    made.results.update(late)  # its host looked for a newer attempt before there was one
+    ends = [deliver(made.context, attempt.ended(Ending(Outcome.FAILED, "because", 3)))]
+    made.clock.advance(LEASE)
+    ends.append(deliver(made.context, made.claimed().ended(Ending(Outcome.FAILED, "because", 3))))
+    assert [end.state for end in ends] == [State.RELEASED, State.SETTLED]
+    assert [record.took_over for record in made.attempts(sid)] == [False, True, False]
 
 
 def test_a_given_back_job_is_claimable_by_others_only_when_all_is_saved(made: World) -> None:

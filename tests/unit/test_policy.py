@@ -16,6 +16,7 @@ from agent.policy import (
     Case,
     Message,
     Pause,
+    counted,
     ending_of,
     give_back_delay,
     hopeless,
@@ -37,8 +38,8 @@ def ended(outcome: Outcome, exit_code: int | None = None) -> Ending:
     return Ending(outcome, None, exit_code)
 
 
-def record(outcome: Outcome | None, host: str = HOST) -> AttemptRecord:
-    return AttemptRecord("job-1", 1, host, "token", 0.0, outcome=outcome)
+def record(outcome: Outcome | None, host: str = HOST, *, n: int = 1, took_over: bool = False) -> AttemptRecord:
+    return AttemptRecord("job-1", n, host, "token", 0.0, outcome=outcome, took_over=took_over)
 
 
 # --- settling ---
@@ -95,6 +96,11 @@ def test_only_the_exit_codes_that_the_job_names_are_retried(
 @pytest.mark.parametrize("outcome", [*sorted(set(Outcome) - set(FAILURES)), None])
 def test_what_is_not_the_fault_of_the_job_uses_up_no_retry(outcome: Outcome | None) -> None:
     assert settle(ended(Outcome.FAILED, 1), job(retries=1), [record(outcome)] * 9) is AGAIN
+
+
+def test_the_end_of_an_attempt_that_was_taken_over_counts_no_more() -> None:
+    ends = [record(Outcome.FAILED, n=1), record(Outcome.FAILED, n=2, took_over=True), record(None, n=3)]
+    assert [each.n for each in counted(ends)] == [2, 3]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.EXPIRED])

@@ -163,15 +163,15 @@ def test_a_first_attempt_may_start_at_once(store: Store) -> None:
 def test_no_attempt_may_start_while_one_runs(store: Store) -> None:
     store.claim(3)
     store.clock.advance(20)
-    assert store.results.standing(SID, LEASE) == Standing(4, 100)
+    assert store.results.standing(SID, LEASE) == Standing(4, 100, unreported=True)
 
 
 def test_an_attempt_may_start_when_the_last_one_is_silent_or_over(store: Store) -> None:
     attempt = store.claim(1)
     store.clock.advance(LEASE + 1)
-    assert store.results.standing(SID, LEASE) == Standing(2, None)
+    assert store.results.standing(SID, LEASE) == Standing(2, None, unreported=True)
     store.results.update(attempt)
-    assert store.results.standing(SID, LEASE) == Standing(2, LEASE)
+    assert store.results.standing(SID, LEASE) == Standing(2, LEASE, unreported=True)
     store.results.update(msgspec.structs.replace(attempt, outcome=Outcome.STOPPED))
     assert store.results.standing(SID, LEASE) == Standing(2, None)
 
