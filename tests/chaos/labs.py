@@ -32,6 +32,7 @@ LINK_FAULTS: tuple[Kind, ...] = ("link-cut", "link-slow", "link-silent")
 OWN_FAULTS: tuple[Kind, ...] = ("disk-full", "clock-jump")
 PROJECT = "chaos-1"
 _QUIET = ACK_DEADLINE + 5.0  # seconds; what a pull got that was cut short comes again after that deadline
+_PATIENCE = 120.0  # seconds for what should be in the queue: such a pull may follow another
 
 
 class Lab:
@@ -104,8 +105,11 @@ class Lab:
         """Return the ids of the jobs in the queue; of a queue that cannot be looked into, nothing."""
         return frozenset(each.sid for each in pending(self._stores.records(self.queue)))
 
-    def take_all(self) -> frozenset[str]:
-        """Return the ids of the jobs in the queue when no agent runs any more; they may be gone then."""
+    def take_all(self, expected: Collection[str]) -> frozenset[str]:
+        """Return the ids of the jobs in the queue when no agent runs any more; they may be gone then.
+
+        expected: what should be there, where it takes a while until all shows.
+        """
         return self.in_queue()
 
     # --- the same everywhere ---
@@ -263,15 +267,18 @@ class PubSubLab(S3Lab):
     def in_queue(self) -> frozenset[str]:
         return frozenset()
 
-    def take_all(self) -> frozenset[str]:
+    def take_all(self, expected: Collection[str]) -> frozenset[str]:
         found: set[str] = set()
         subscription = place_of(self.queue.url).subscription("any-none")  # the lane of all jobs
-        until = time.monotonic() + _QUIET
+        began = time.monotonic()
+        until = began + _QUIET
         while time.monotonic() < until:
             received = self._connection.pull(subscription, until - time.monotonic())
             if received is not None:
                 self._connection.acknowledge(subscription, received.ack_id)
                 found.add(received.message.attributes[SID_ATTRIBUTE])
+            if not found.issuperset(expected):
+                until = max(until, min(time.monotonic() + _QUIET, began + _PATIENCE))
         return frozenset(found)
 
 

@@ -239,7 +239,7 @@ class Run:
         for host in self._lab.hosts:
             host.site.end()
         left += self._wait_clean(lambda host: host.processes())
-        waiting = self._lab.take_all()
+        waiting = self._lab.take_all({t.sid for t in self._plan.tasks if EXPECTED[t.kind].place == "queue"})
         facts = {t.sid: self._lab.facts(t, self._tokens.get(t.sid, ()), waiting) for t in self._plan.tasks}
         for sid in {*self._lab.results.sids(), *waiting} - set(facts):
             facts[sid] = NOTHING
