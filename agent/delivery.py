@@ -7,6 +7,7 @@ by its token, publishing copies again, settling and undoing find nothing to do.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from agent.attempt import Attempt, Ending, Event, State
 from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
+from agent.model.records import AttemptRecord
 from agent.model.usage import Moved, Usage
 from agent.observing import tell_end
 from agent.policy import SETTLING, Case, Message, counted, give_back_delay, settle
@@ -78,6 +80,13 @@ def _conclude(context: Context, queue: Queue, attempt: Attempt) -> Conclusion:
     if case is Case.SUPERSEDED or overtaken:
         supersede(queue, attempt)
         return Conclusion(attempt, Event.OVERTAKEN, 0.0)
+    return _store(context, queue, attempt, case, earlier)
+
+
+def _store(
+    context: Context, queue: Queue, attempt: Attempt, case: Case, earlier: Sequence[AttemptRecord]
+) -> Conclusion:
+    """Save what the attempt made; then commit it as the result, or record its end and give the job back."""
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
     attempt = context.counted(attempt)
     tell_end(context, attempt, final=SETTLING[case].message is Message.OFF)
