@@ -1,4 +1,4 @@
-"""All artifact stores as one: the scheme of a URI decides which one is meant."""
+"""Several artifact stores as one: the URI decides which one is meant."""
 
 from __future__ import annotations
 
@@ -10,35 +10,44 @@ from agent.ports import ArtifactInfo, ArtifactStore
 from agent.transfer.stream import chunks
 
 
-class Router:
-    """An ArtifactStore over one store per scheme. Raises InvalidInput for a scheme that nobody serves."""
+class StoreChoice:
+    """An ArtifactStore over several; subclasses choose."""
 
-    def __init__(self, stores: Mapping[str, ArtifactStore]) -> None:
-        """`stores` maps a scheme ("file", "s3") to its store."""
-        self._stores = stores
+    def chosen(self, uri: str) -> ArtifactStore:
+        """Return the store of a URI, the same object for all that one store can copy by itself."""
+        raise NotImplementedError
 
     def stat(self, uri: str) -> ArtifactInfo | None:
         """See ports.ArtifactStore."""
-        return self._store(uri).stat(uri)
+        return self.chosen(uri).stat(uri)
 
     def open(self, uri: str) -> BinaryIO:
         """See ports.ArtifactStore."""
-        return self._store(uri).open(uri)
+        return self.chosen(uri).open(uri)
 
     def write(self, uri: str, chunks: Iterable[bytes]) -> None:
         """See ports.ArtifactStore."""
-        self._store(uri).write(uri, chunks)
+        self.chosen(uri).write(uri, chunks)
 
     def copy(self, source: str, target: str) -> None:
         """Copy within a store, or through this host from one store to another."""
-        origin, goal = self._store(source), self._store(target)
+        origin, goal = self.chosen(source), self.chosen(target)
         if origin is goal:
             origin.copy(source, target)
             return
         with origin.open(source) as stream:
             goal.write(target, chunks(stream))
 
-    def _store(self, uri: str) -> ArtifactStore:
+
+class Router(StoreChoice):
+    """One store per scheme. Raises InvalidInput for a scheme that nobody serves."""
+
+    def __init__(self, stores: Mapping[str, ArtifactStore]) -> None:
+        """`stores` maps a scheme ("file", "s3") to its store."""
+        self._stores = stores
+
+    def chosen(self, uri: str) -> ArtifactStore:
+        """Return the store of the URI's scheme."""
         scheme = uri.partition(":")[0]
         store = self._stores.get(scheme)
         if store is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import BinaryIO, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import urllib3
@@ -15,13 +15,13 @@ from minio.credentials.providers import StaticProvider
 from urllib3 import BaseHTTPResponse
 
 from agent.adapters.http.transport import Refused
-from agent.adapters.s3.artifacts import S3Artifacts, check_below, place_of
+from agent.adapters.s3.artifacts import S3Artifacts, check_below
 from agent.adapters.s3.client import Request, S3Client
 from agent.adapters.s3.errors import S3Failure
 from agent.errors import EdgeAgentError, InvalidInput, JobFault
 from agent.model.cargo import Access
-from agent.ports import ArtifactInfo
-from agent.transfer.stream import chunks
+from agent.ports import ArtifactStore
+from agent.transfer.router import StoreChoice
 
 # MinIO and others take it for every bucket; AWS signs requests for its oldest region so, and names the right one in
 # the refusal where a bucket lies elsewhere.
@@ -222,7 +222,7 @@ class BroughtClients:
             return client
 
 
-class BroughtArtifacts:
+class BroughtArtifacts(StoreChoice):
     """An ArtifactStore for s3+http:// and s3+https:// URIs below `prefixes`, whichever servers they name.
 
     Every method raises InvalidInput for any other URI, and JobFault for what no later try will change.
@@ -232,31 +232,17 @@ class BroughtArtifacts:
         self._clients = clients
         self._prefixes = tuple(prefixes)
         self._access = access
+        self._lock = threading.Lock()
+        self._stores: dict[str, S3Artifacts] = {}
 
-    def stat(self, uri: str) -> ArtifactInfo | None:
-        """Return what is known of the object, or None when there is none."""
-        return self._store(uri).stat(uri)
-
-    def open(self, uri: str) -> BinaryIO:
-        """Return a stream of the object, which resumes where its connection broke. Raises ArtifactMissing."""
-        return self._store(uri).open(uri)
-
-    def write(self, uri: str, chunks: Iterable[bytes]) -> None:
-        """Store the chunks as the object, which appears when it is complete; in parts when it is large."""
-        self._store(uri).write(uri, chunks)
-
-    def copy(self, source: str, target: str) -> None:
-        """Copy on the server, or through this host from one server to another. Raises ArtifactMissing."""
-        origin, goal = self._store(source), self._store(target)
-        if place_of(source).server == place_of(target).server:
-            origin.copy(source, target)
-            return
-        with origin.open(source) as stream:
-            goal.write(target, chunks(stream))
-
-    def _store(self, uri: str) -> S3Artifacts:
+    def chosen(self, uri: str) -> ArtifactStore:
+        """Return the server of the URI, as the job may use it."""
         # Whether it is allowed comes first: no address and no right is looked at before.
         server = check_below(uri, self._prefixes).server
         if not server:
             raise InvalidInput(f'"{uri}" names no server', hint='such as "s3+https://minio.lab/bucket/train.csv"')
-        return S3Artifacts(self._clients.of(server, self._access), self._prefixes, server=server)
+        with self._lock:
+            if server not in self._stores:
+                client = self._clients.of(server, self._access)
+                self._stores[server] = S3Artifacts(client, self._prefixes, server=server)
+            return self._stores[server]
