@@ -98,30 +98,21 @@ class S3Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         stream: bool = False,
+        repeat: bool = True,
     ) -> BaseHTTPResponse:
-        """Return the answer to a request that may be repeated; with `stream` its body is still to be read."""
-        for pause in PAUSES:
+        """Return the answer to a request; with `stream` its body is still to be read.
+
+        repeat: whether the request may be sent more than once.
+        """
+        request = Request(method, bucket, key, body, headers or {}, query or {}, stream)
+        for pause in PAUSES if repeat else ():
             try:
-                return self.call_once(method, bucket, key, body=body, headers=headers, query=query, stream=stream)
+                return self._answered(request)
             except S3Failure as error:
                 if not error.transient:
                     raise
             self.wait(pause)
-        return self.call_once(method, bucket, key, body=body, headers=headers, query=query, stream=stream)
-
-    def call_once(
-        self,
-        method: str,
-        bucket: str,
-        key: str | None = None,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        stream: bool = False,
-    ) -> BaseHTTPResponse:
-        """Return the answer to a request that is sent once."""
-        return self._answered(Request(method, bucket, key, body, headers or {}, query or {}, stream))
+        return self._answered(request)
 
     def _answered(self, request: Request) -> BaseHTTPResponse:
         return self._sent(self._minio, request)

@@ -118,7 +118,7 @@ class S3Records:
         created bears a token or an id made for it, so that nobody else writes the same bytes.
         """
         try:
-            self._client.call_once("PUT", self._bucket, name, body=body, headers=_NEW)
+            self._client.call("PUT", self._bucket, name, body=body, headers=_NEW, repeat=False)
             return True
         except S3Failure as error:
             if error.status == 412 and not in_doubt:
