@@ -18,7 +18,7 @@ from agent.cli.output import print_json, print_table
 from agent.cli.stores import client
 from agent.client import Client, JobView
 from agent.config import Config
-from agent.config.sections import embedded_queue
+from agent.config.sections import Queue, embedded_queue
 from agent.errors import RuntimeUnavailable, Unavailable
 from agent.logs import setup_logging
 from agent.model.capabilities import Capabilities
@@ -79,15 +79,18 @@ def _make(place: Path) -> None:
 
 
 def demo_config(base: Config, place: Path) -> Config:
-    """Return a configuration of its own: a state directory, fresh but for its images, with a queue for nobody else."""
+    """Return a configuration of its own: a state directory, fresh but for its images, with a queue for nobody else.
+
+    Of the configured agent it has what the machine is like, and nothing that others see or that only one can have.
+    """
     state = place / "state"
-    table = msgspec.to_builtins(base)
-    table["agent"]["state_dir"] = str(state)
-    table["queues"] = [embedded_queue(str(state))]
-    table["policy"]["image_prefixes"] = []
-    table["policy"]["require_signed"] = False
-    table["policy"]["signers"] = {}
-    config = msgspec.convert(table, Config)
+    config = Config(
+        agent=msgspec.structs.replace(base.agent, state_dir=str(state)),
+        resources=base.resources,
+        runtime=base.runtime,
+        limits=base.limits,
+        queues=(msgspec.convert(embedded_queue(str(state)), Queue),),
+    )
     for left in state.glob("*"):
         if left != config.images_dir:
             remove(left)
