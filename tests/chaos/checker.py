@@ -123,12 +123,14 @@ def _outputs(task: Task, seen: JobFacts, told: Told) -> Iterator[str]:
 
 
 def _attempts(task: Task, seen: JobFacts, told: Told) -> Iterator[str]:
-    """All have ended, and as many failed as the retries allow."""
+    """All have ended, and as many failed as the retries allow. The result counts, whoever took over meanwhile."""
     for each in seen.attempts:
         if each.outcome is None:
             yield f"attempt {each.n} on {each.host} still holds its lease: its record has no outcome"
     failures = EXPECTED[task.kind].failures
-    ends = [(each.n, each.outcome) for each in counted(seen.attempts)]
+    won = seen.commit.n if seen.commit else None
+    count = {each.n for each in counted(seen.attempts)} | {won}
+    ends = [(each.n, each.outcome) for each in seen.attempts if each.n in count]
     failed = [n for n, outcome in ends if outcome is not None and outcome.is_failure_of_job]
     if failures is not None and seen.commit is not None and len(failed) != failures:
         yield f"attempts {failed} failed, and {failures} should have"

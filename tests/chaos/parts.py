@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ from tests.e2e.site import READY, Site
 from tests.proxy import Proxy
 
 STATE_SIZE = "64m"
+_FRAMES = 6  # lines of a traceback that are shown
 _STOP_SECONDS = 60.0  # an agent that detaches finishes what it saves
 
 
@@ -214,9 +216,8 @@ class Host:
         return found
 
     def unforeseen(self) -> list[str]:
-        """Return the lines of the log about errors that nobody foresaw."""
-        lines = self.site.agent_log().splitlines()
-        return [f"{self.site.folder.name}: {each}" for each in lines if "internal-error" in each or "Traceback" in each]
+        """Return what the log says about errors that nobody foresaw."""
+        return [f"{self.site.folder.name}: {each}" for each in unforeseen(self.site.agent_log())]
 
     def close(self) -> None:
         """End everything."""
@@ -227,6 +228,15 @@ class Host:
         self._log.close()
         for link in self.links:
             link.close()
+
+
+def unforeseen(log: str) -> Iterator[str]:
+    """Give the errors in a log that nobody foresaw, each with the place that it comes from."""
+    lines = log.splitlines()
+    for number, line in enumerate(lines):
+        if "internal-error" in line or "Traceback" in line:
+            inside = list(takewhile(lambda each: each.startswith(" "), lines[number + 1 :]))
+            yield "\n".join([line, *inside[-_FRAMES:], *lines[number + 1 + len(inside) :][:1]])
 
 
 @contextmanager

@@ -90,6 +90,10 @@ def test_a_failing_job_has_as_many_failures_as_its_retries_allow() -> None:
     right = JobFacts(commit=result, attempts=(FAILED, last))
     assert found(right, "failing", told) == ""
     assert "attempts [2] failed" in found(msgspec.structs.replace(right, attempts=(last,)), "failing", told)
+    late = attempt(3, state="superseded", took_over=True, outcome=Outcome.SUPERSEDED)
+    assert found(msgspec.structs.replace(right, attempts=(FAILED, last, late)), "failing", told) == "", "it won"
+    over = msgspec.structs.replace(last, took_over=True)
+    assert "attempts [2] failed" in found(msgspec.structs.replace(right, attempts=(FAILED, over)), "failing", told)
 
 
 def test_what_never_may_run_did_not() -> None:
