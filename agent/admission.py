@@ -142,8 +142,8 @@ def _has_expired(context: Context, queue: Queue, delivery: Delivery, expires_at:
     """Judge by the store's clock: this host's may be wrong by years. It counts for a job that nobody recorded."""
     age = queue.results.submitted_ago(delivery.sid)
     if age is None:
-        return context.clock.time() > expires_at
-    return age > expires_at - delivery.submitted_at
+        return context.clock.time() >= expires_at
+    return age >= expires_at - delivery.submitted_at
 
 
 def _images(context: Context, decoded: Decoded) -> Images:

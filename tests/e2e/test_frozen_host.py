@@ -71,7 +71,8 @@ def test_a_frozen_host_that_wakes_up_late_takes_nothing_back(new_site: Callable[
             assert began >= newest > saved
             (site.directory(sid, 3) / "work" / "go").touch()
             site.wait_state(sid, "succeeded")
-    assert [each["outcome"] for each in first.attempts(sid)] == ["superseded", "lost", "succeeded"]
+            ends = ["superseded", "lost", "succeeded"]
+            wait_until(lambda: [each["outcome"] for each in first.attempts(sid)] == ends, 30, "each end is recorded")
     assert first.commits(sid) == 1
     assert int(first.output(sid)) >= began
     shown = json.loads(second.call("status", sid, "--attempts", "--json"))

@@ -142,6 +142,16 @@ def test_a_job_expires_by_its_age_in_the_store_whatever_clocks_say(
         assert made.waiting() == []
 
 
+def test_a_job_that_expires_at_once_never_runs_however_coarse_the_clock_of_its_store(made: World) -> None:
+    sid = made.submit(expires="0s")
+    delivery = made.pull()
+    assert delivery is not None
+    assert admit(made.context, made.queue, delivery) is None
+    commit = made.results.committed(sid)
+    assert commit is not None
+    assert commit.outcome is Outcome.EXPIRED
+
+
 @pytest.mark.parametrize("wrong_by", LONG_AGO_OR_FAR)
 @pytest.mark.parametrize(("age", "expired"), [(3599.0, False), (3601.0, True)])
 def test_a_job_whose_message_has_a_time_of_its_server_expires_by_its_age_in_the_store_too(
