@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from agent.process import run
 
+from tests.nvml_library import build_nvml
 from tests.system.built import BUILD_TIMEOUT, NEXT, TOP, VERSION, Packages
 from tests.system.machine import BOOT_TIMEOUT, Machine
 from tests.system.roots import BUILD_TIMEOUT as ROOT_TIMEOUT
@@ -39,6 +40,31 @@ int main(void) {
     if (mprotect(page, 4096, PROT_READ | PROT_EXEC) != 0) return 1;
     return ((int (*)(void))page)() == 42 ? 0 : 2;
 }
+"""
+# One GPU, whose nodes are those of zeros and of FUSE, which is none of a unit's usual devices: whether they can be used
+# shows without a driver.
+_GPU = """init 0 ok
+driver 0 550.54.15
+cuda 0 12040
+count 0 1
+name 0 NVIDIA A10
+uuid 0 GPU-aaaa
+pci 0 00000000:01:00.0
+minor 0 0
+memory 0 24146608128
+capability 0 8 6
+"""
+_GPU_NODES = """
+mknod -m 660 /dev/nvidia0 c 1 5
+mknod -m 660 /dev/nvidia1 c 1 5
+mknod -m 660 /dev/nvidiactl c 10 229
+mknod -m 660 /dev/nvidia-uvm c 10 229
+chgrp video /dev/nvidia*
+mkdir -p /run/systemd/system/edge-agent.service.d
+printf '[Service]\\nEnvironment=NVML_SCENARIO=/etc/gpu\\n' >/run/systemd/system/edge-agent.service.d/gpu.conf
+systemctl daemon-reload
+ldconfig
+systemctl restart edge-agent
 """
 
 
@@ -71,9 +97,9 @@ def submit(host: Machine, script: str) -> str:
     return submit_command(host, "tiny-amd64.sif", "sh", "-c", script)
 
 
-def submit_command(host: Machine, image: str, *command: str) -> str:
+def submit_command(host: Machine, image: str, *command: str, more: str = "") -> str:
     """Submit a job with an image of the host; its id."""
-    job = f'image = "file://{STATE}/images/{image}"\ncommand = {json.dumps(command)}\n'
+    job = f'image = "file://{STATE}/images/{image}"\ncommand = {json.dumps(command)}\n{more}'
     return host.do("edge-agent", "submit", "-", stdin=job, user="edge-agent").strip()
 
 
@@ -173,6 +199,21 @@ def test_a_container_may_make_code_while_it_runs(host: Machine, tmp_path: Path) 
     sid = submit_command(host, "jit.sif", "/bin/jit")
     wait_until(lambda: state_of(host, sid) in ("succeeded", "failed"), JOB_TIMEOUT, "the job ends")
     assert state_of(host, sid) == "succeeded"
+
+
+def test_a_granted_device_is_usable_in_a_job_and_another_is_absent(host: Machine, tmp_path: Path) -> None:
+    """The nodes are for the group of GPUs only, to which the package's user belongs."""
+    library = "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+    host.copy_in(build_nvml(tmp_path / "libnvidia-ml.so.1"), library)
+    host.do("cp", library, f"{library.rpartition('/')[0]}/libcuda.so.1")
+    host.do("tee", "/etc/gpu", stdin=_GPU)
+    host.sh(_GPU_NODES)
+    use = "head -c 4 /dev/nvidia0 | wc -c; echo word >/dev/nvidia0; : <>/dev/nvidiactl"
+    look = f"{use}; echo /dev/nvidia[0-9]* $CUDA_VISIBLE_DEVICES"
+    sid = submit_command(host, "tiny-amd64.sif", "sh", "-euc", look, more="requires = {gpus = 1}\n")
+    wait_until(lambda: state_of(host, sid) in ("succeeded", "failed"), JOB_TIMEOUT, "the job ends")
+    printed = host.do("edge-agent", "logs", sid, user="edge-agent")
+    assert printed.split() == ["4", "/dev/nvidia0", "GPU-aaaa"]
 
 
 def test_secrets_come_as_credentials(host: Machine) -> None:
