@@ -20,6 +20,7 @@ from agent.model.usage import Moved, Usage
 from agent.observing import tell_end
 from agent.policy import SETTLING, Case, Message, counted, give_back_delay, settle
 from agent.ports import Lease
+from agent.saving import is_overtaken
 from agent.steps import undo_all
 from agent.steps.stage_out import stage_out
 
@@ -89,6 +90,10 @@ def _store(
     """Save what the attempt made; then commit it as the result, or record its end and give the job back."""
     attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
     attempt = context.counted(attempt)
+    if attempt.cargo.direct and is_overtaken(queue.results, attempt):
+        # Its outputs may not be where the job wants them: only the newer attempt may store there.
+        supersede(queue, attempt)
+        return Conclusion(attempt, Event.OVERTAKEN, 0.0)
     tell_end(context, attempt, final=SETTLING[case].message is Message.OFF)
     if SETTLING[case].commits:
         if commit(context, queue, attempt):

@@ -11,6 +11,7 @@ from agent.attempt import Attempt
 from agent.context import Context
 from agent.model.job import Output
 from agent.model.records import Artifact
+from agent.results import Results
 from agent.transfer.archive import Extra, pack
 from agent.transfer.beneath import open_beneath
 from agent.transfer.compress import compressed
@@ -47,8 +48,7 @@ def upload(context: Context, attempt: Attempt, output: Output) -> bool:
         log = Extra(name, directory / "log") if place == output.path else None
         if not (log and log.path.exists()) and _is_empty(descriptor):
             return False
-        newest = context.queue(attempt).results.newest(attempt.sid)
-        if newest is not None and newest.n > attempt.n:
+        if is_overtaken(context.queue(attempt).results, attempt):
             return False
         store = context.access.by(cargo.access.get(output.uri))
         content = compressed(pack(descriptor, log), cargo.direct[output.path])
@@ -56,6 +56,12 @@ def upload(context: Context, attempt: Attempt, output: Output) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def is_overtaken(results: Results, attempt: Attempt) -> bool:
+    """Say whether there is a later attempt at the job, which may be running."""
+    newest = results.newest(attempt.sid)
+    return newest is not None and newest.n > attempt.n
 
 
 def _is_empty(directory: int) -> bool:

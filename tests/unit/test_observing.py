@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent.attempt import Ending, State
+from agent.delivery import deliver
 from agent.errors import JobFault
 from agent.model.cargo import Access, Cargo
 from agent.model.records import Outcome
+from agent.worker import stage_and_launch
 
 from tests.waiting import wait_until
 from tests.worlds import World, world
@@ -180,5 +183,21 @@ def test_an_upload_that_is_refused_for_ever_stays_in_the_results_store(made: Wor
     sid = submit(made, "mkdir model; echo x > model/weights", cargo, outputs=[{"path": "model", "uri": uri}])
     made.run_one()
     assert made.artifact_names(sid) == ["log", "outputs/model"]
+    with pytest.raises(JobFault):
+        made.context.artifacts.open(uri)
+
+
+def test_an_attempt_that_was_overtaken_is_no_result_where_all_attempts_store_at_one_place(made: World) -> None:
+    uri = "mem://out/model.tar"
+    cargo = Cargo(direct={"model": "none"})
+    sid = submit(made, "mkdir model; echo x > model/weights", cargo, outputs=[{"path": "model", "uri": uri}])
+    attempt = stage_and_launch(made.context, made.claimed())
+    assert made.runtime.status(attempt.id, 10).exit is not None
+    made.overtake(sid, 2)
+    assert deliver(made.context, attempt.ended(Ending(Outcome.SUCCEEDED, "because", 0))).state is State.SUPERSEDED
+    assert made.results.committed(sid) is None
+    assert [record.outcome for record in made.attempts(sid)] == [Outcome.SUPERSEDED, None]
+    assert made.waiting() == [sid]
+    assert made.leftovers() == []
     with pytest.raises(JobFault):
         made.context.artifacts.open(uri)
