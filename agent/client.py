@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from agent.errors import ArtifactMismatch, NotFound, StoreUnavailable
+from agent.errors import ArtifactMismatch, InvalidInput, NotFound, StoreUnavailable, Unavailable
 from agent.livelog import LiveLogs
 from agent.looking import Looker, Pace
 from agent.model.job import Job, parse_job
@@ -25,11 +25,13 @@ from agent.model.records import Artifact, AttemptRecord, Cancel, Commit, HostRef
 from agent.model.usage import Usage
 from agent.model.verdict import Standing
 from agent.ports import ArtifactStore, DeadLetters, Queued, Submitter
-from agent.results import Results, new_sid
+from agent.results import Results, check_sid, new_sid
 from agent.signing import Signature
 from agent.transfer.archive import unpack
 from agent.transfer.stream import Digested, chunks
 from agent.wire import decode_native, encode, plain
+
+_ANOTHER_ID = "an id is for one job and the repetitions of its submission: leave --id out, or choose another one"
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -139,15 +141,47 @@ class Client:
         self._results = results
         self._artifacts = artifacts
 
-    def submit(self, job: Job, by: str | None = None, signature: Signature | None = None) -> str:
-        """Put the job into the queue, signed if there is a signature to make; return its submission id."""
+    def submit(
+        self, job: Job, by: str | None = None, signature: Signature | None = None, sid: str | None = None
+    ) -> str:
+        """Put the job into the queue, signed if there is a signature to make; return its submission id.
+
+        sid: under this id, None = a new one. Under the id of an earlier submission of the same job this completes what
+        was cut, and never makes a second job. Raises InvalidInput for an id that another job has.
+        """
         now = time.time()
-        sid = new_sid(now, secrets.token_hex(4))
+        earlier = None if sid is None else self._results.submission(check_sid(sid))
+        if earlier is None:
+            submission = self._submission(job, sid or new_sid(now, secrets.token_hex(4)), now, by)
+        else:
+            submission = self._same(earlier, job)
+            if self._was_seen(earlier.sid):
+                return earlier.sid
+        body = None if signature is None else signature.sign(encode(parse_job(submission.job)))
+        try:
+            self._submitter.submit(submission, body)
+        except Unavailable as error:
+            again = f"`edge-agent submit --id {submission.sid}` with this job completes it, and makes no second one"
+            raise type(error)(f"{error}; whether job {submission.sid} is submitted is not known: {again}") from error
+        return submission.sid
+
+    def _submission(self, job: Job, sid: str, now: float, by: str | None) -> Submission:
         stamped = msgspec.structs.replace(job, submitted_at=job.submitted_at or _date(now))
-        lane = "-".join(job.lane)
-        body = None if signature is None else signature.sign(encode(stamped))
-        self._submitter.submit(Submission(sid, plain(stamped), self.queue, lane, now, by), body)
-        return sid
+        return Submission(sid, plain(stamped), self.queue, "-".join(job.lane), now, by)
+
+    def _same(self, earlier: Submission, job: Job) -> Submission:
+        """Return the earlier submission if it is one of this job to this queue. Raises InvalidInput."""
+        if earlier.queue != self.queue:
+            raise InvalidInput(f'job "{earlier.sid}" was submitted to queue "{earlier.queue}"', hint=_ANOTHER_ID)
+        recorded = parse_job(earlier.job)
+        if msgspec.structs.replace(job, submitted_at=job.submitted_at or recorded.submitted_at) != recorded:
+            raise InvalidInput(f'"{earlier.sid}" is the id of another job', hint=_ANOTHER_ID)
+        return earlier
+
+    def _was_seen(self, sid: str) -> bool:
+        """Say whether a host has had the job from its queue, where it is until it is over, or it is over."""
+        view = self.find(sid)
+        return view.is_over or view.attempts > 0 or bool(view.refusals)
 
     def sids(self) -> tuple[str, ...]:
         """Return the ids of all jobs, sorted: those submitted here, and those dropped into the queue by hand."""

@@ -28,16 +28,24 @@ from agent.wire import read_job_file
     help="Sign it with this Ed25519 key (OpenSSH or PEM) instead of submit.sign_key_file.",
 )
 @click.option("--signer", metavar="NAME", help="What hosts call the key. Not set: its fingerprint.")
+@click.option("--id", "sid", metavar="ID", help="Under this id; again for the same job, it completes what was cut.")
 @click.option("--wait", is_flag=True, help="Follow the job to its end; exit code 1 unless it succeeds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def submit(
-    ctx: click.Context, job: str, queue: str | None, sign: Path | None, signer: str | None, wait: bool, as_json: bool
+    ctx: click.Context,
+    job: str,
+    queue: str | None,
+    sign: Path | None,
+    signer: str | None,
+    sid: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Put the job described in JOB.toml (- is standard input) into a queue and print its id."""
     config = config_from(ctx).config
     submitted = client(config, default_queue(config, queue))
-    sid = submitted.submit(read_job_file(*read_text(job)), user(), _signature(config, sign, signer))
+    sid = submitted.submit(read_job_file(*read_text(job)), user(), _signature(config, sign, signer), sid)
     if not wait:
         print_json({"sid": sid, "queue": submitted.queue}) if as_json else click.echo(sid)
         return

@@ -12,7 +12,7 @@ import pytest
 from agent.adapters.pubsub.connection import Connection
 from agent.pubsub_plan import Place
 
-from tests.e2e.site import Site
+from tests.e2e.site import Site, to_toml
 from tests.proxy import Proxy
 from tests.servers import Emulator
 from tests.waiting import wait_until
@@ -88,6 +88,18 @@ def test_a_job_goes_through_pubsub_and_is_acknowledged_after_its_commit(lab: Lab
     assert [job["sid"] for job in json.loads(site.call("jobs", "--json"))] == [sid]
     assert site.leftovers() == []
     # Nothing comes again: copies of the emulator for other lanes went the same way, or lie with lanes of other hosts.
+    assert lab.waiting() == 0
+
+
+def test_a_submission_that_is_repeated_is_one_job_though_there_are_two_messages(lab: Lab) -> None:
+    site = lab.site()
+    site.call("queue", "init")
+    job = to_toml(site.job("echo ran >> out; cat out", outputs=[{"path": "out"}]))
+    assert {site.call("submit", "--id", "nightly", "-", input=job).strip() for _ in range(2)} == {"nightly"}
+    site.until_empty()
+    assert (site.view("nightly")["state"], site.view("nightly")["attempts"]) == ("succeeded", 1)
+    assert site.commits("nightly") == 1
+    assert site.leftovers() == []
     assert lab.waiting() == 0
 
 

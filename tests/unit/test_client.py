@@ -11,7 +11,7 @@ import pytest
 from agent.claims import pending
 from agent.client import Client, JobView, job_view
 from agent.deadletters import StoreDeadLetters
-from agent.errors import ArtifactMismatch, JobError, NotFound, StoreUnavailable
+from agent.errors import ArtifactMismatch, InvalidInput, JobError, NotFound, StoreUnavailable
 from agent.model.job import Job, parse_job
 from agent.model.records import Artifact, AttemptRecord, Commit, HostRefusal, Outcome, Submission
 from agent.model.verdict import Reason, Refusal
@@ -44,6 +44,53 @@ def finished(made: World, client: Client, script: str, *outputs: str) -> str:
     sid = client.submit(job(script, outputs=[{"path": path} for path in outputs]))
     assert made.run_one() == sid
     return sid
+
+
+# --- submitting -----------------------------------------------------------------------------------------------------
+
+
+def test_a_submission_under_an_id_is_one_job_however_often_it_is_repeated(made: World, client: Client) -> None:
+    assert [client.submit(job("echo ran >> out; cat out"), sid="nightly") for _ in range(2)] == ["nightly"] * 2
+    assert made.waiting() == ["nightly"]
+    assert made.run_one() == "nightly"
+    assert client.submit(job("echo ran >> out; cat out"), sid="nightly") == "nightly"
+    assert made.waiting() == []
+
+
+@pytest.mark.parametrize("part", ["records", "result_records"])
+def test_a_submission_that_was_cut_says_how_it_is_completed(made: World, client: Client, part: str) -> None:
+    store = getattr(made.stores, part)
+    store.down = True
+    with pytest.raises(StoreUnavailable, match=r"`edge-agent submit --id [^`]+` with this job completes it") as caught:
+        client.submit(job())
+    store.down = False
+    (sid,) = re.findall(r"--id (\S+)`", str(caught.value))
+    assert client.submit(job(), sid=sid) == sid
+    assert client.sids() == (sid,)
+    assert made.waiting() == [sid]
+
+
+@pytest.mark.parametrize("seen", ["running", "refused"])
+def test_a_job_that_a_host_has_seen_is_not_put_into_the_queue_again(made: World, client: Client, seen: str) -> None:
+    sid = client.submit(job())
+    if seen == "running":
+        made.overtake(sid, 1)
+    else:
+        made.results.refuse(sid, REFUSAL)
+    made.stores.records.delete(f"pending/any-none/{sid}")
+    assert client.submit(job(), sid=sid) == sid
+    assert made.waiting() == []
+
+
+def test_an_id_is_for_one_job_of_one_queue(made: World, client: Client) -> None:
+    sid = client.submit(job())
+    with pytest.raises(InvalidInput, match=f'"{sid}" is the id of another job'):
+        client.submit(job("false"), sid=sid)
+    client.queue = "other"
+    with pytest.raises(InvalidInput, match=f'job "{sid}" was submitted to queue "{QUEUE}"'):
+        client.submit(job(), sid=sid)
+    with pytest.raises(InvalidInput, match="is no submission id"):
+        client.submit(job(), sid="../etc")
 
 
 # --- what became of a job -------------------------------------------------------------------------------------------
