@@ -196,6 +196,8 @@ class Client:
         letter = None if commit else self._results.burial(sid) or self._dead_letters.find(sid)
         buried = "; ".join(filter(None, (letter.became, letter.reason))) if letter else None
         known_since = letter.at if letter else attempts[0].claimed_at if attempts else None
+        if known_since is None and commit is not None:
+            known_since = commit.committed_at
         name = next((record.name for record in attempts if record.name), sid)
         submission = self._results.submission(sid) or self._dropped_in(sid, name, known_since)
         if submission is None:

@@ -233,6 +233,16 @@ class RecordStore(Protocol):
         """Remove the record; nothing happens when there is none."""
 
 
+class Clearing(Protocol):
+    """Retention in one results store: the same tree holds its records and its artifacts. Raises StoreUnavailable."""
+
+    def clear(self, prefix: str) -> None:
+        """Remove all that lies below `prefix` ("a/b/"), whoever put it there; nothing happens when nothing does.
+
+        ValueError for the root.
+        """
+
+
 class ArtifactInfo(msgspec.Struct, frozen=True):
     """Size in bytes of an artifact. version: other content has another one; None where a store cannot tell."""
 

@@ -137,6 +137,10 @@ class Results:
         """Return the result, or None."""
         return self._read(f"{sid}/commit", Commit)
 
+    def over_for(self, sid: str) -> float | None:
+        """Return the seconds since the result was recorded, by the store's clock; None while there is none."""
+        return self._records.list(f"{sid}/").records.get("commit")
+
     def cancel(self, sid: str, cancel: Cancel) -> bool:
         """Record the wish to end the job; False when it was recorded before."""
         return self._create(f"{sid}/cancel", cancel)

@@ -155,6 +155,13 @@ class FakeRecords:
         with self._lock:
             self._records.pop(key, None)
 
+    def clear(self, prefix: str) -> None:
+        if not prefix_parts(prefix):
+            raise ValueError("a whole store is never cleared")
+        self._check()
+        with self._lock:
+            self._records = {key: kept for key, kept in self._records.items() if not key.startswith(prefix)}
+
     def _check(self) -> None:
         if self.down:
             raise StoreUnavailable("memory: the record store is down; set down = False")

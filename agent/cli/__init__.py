@@ -42,6 +42,7 @@ COMMANDS = {
     "logs": Entry("agent.cli.logs:logs", "Print what a job wrote."),
     "pause": Entry("agent.cli.mode:pause", "Take no new jobs for now."),
     "probe": Entry("agent.cli.probe:probe", "Show what this host is and has."),
+    "prune": Entry("agent.cli.prune:prune", "Remove results that are older than a given time."),
     "queue": Entry("agent.cli.queue:queue", "Make the stores of a queue."),
     "results": Entry("agent.cli.results:results", "Fetch what a job left."),
     "resume": Entry("agent.cli.mode:resume", "Take jobs again."),

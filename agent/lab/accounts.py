@@ -89,7 +89,7 @@ ACCOUNTS = (
     Account(
         "operator",
         write=(*_SUBMITTER_WRITES, _WISHES, f"{ROOT}results/*/dead.json"),
-        delete=(*_SUBMITTER_DELETES, _WISHES, f"{ROOT}queue/dead/"),
+        delete=(*_SUBMITTER_DELETES, f"{ROOT}queue/dead/", f"{ROOT}results/"),
         topics=(*_RINGS, ("read", ALL_LOGS), ("read", ALL_HOSTS)),
     ),
 )

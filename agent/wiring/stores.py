@@ -26,6 +26,7 @@ from agent.ports import (
     ArtifactAccess,
     ArtifactStore,
     Bell,
+    Clearing,
     DeadLetters,
     ImageFetcher,
     LetterBox,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from agent.adapters.pubsub.connection import Connection
     from agent.adapters.pubsub.project import PubSubProject
     from agent.adapters.pubsub.queue import PubSubQueue
-    from agent.adapters.s3 import S3Stores
+    from agent.adapters.s3 import S3Records, S3Stores
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,10 @@ class Stores:
 
     def result_records(self, queue: Queue) -> RecordStore:
         """Return the bare records of the queue's results store. Raises StoreUnavailable."""
+        return self._records(queue.results_root)
+
+    def clearing(self, queue: Queue) -> Clearing:
+        """Return what removes from the queue's results store. Raises StoreUnavailable."""
         return self._records(queue.results_root)
 
     def hosts(self, queues: Sequence[Queue]) -> dict[str, Hosts]:
@@ -186,7 +191,7 @@ class Stores:
         settings = self.config.pubsub
         return Connection(settings.endpoint, settings.credentials_file, self._stopping)
 
-    def _records(self, root: Path | Bucket) -> RecordStore:
+    def _records(self, root: Path | Bucket) -> FileRecords | S3Records:
         if isinstance(root, Bucket):
             return self.s3.records(root)
         # The queue of this agent alone is made when it is first needed. Any other may just not be mounted.

@@ -20,7 +20,7 @@ from agent.adapters.files.errors import REMEDIES
 from agent.adapters.files.records import MAX_RECORD_BYTES
 from agent.adapters.s3 import S3Records
 from agent.errors import StoreUnavailable
-from agent.ports import Listing, RecordStore, Stored
+from agent.ports import Clearing, Listing, RecordStore, Stored
 
 from tests.contract.refused_calls import refusing
 from tests.contract.s3_stores import AgingStore, public
@@ -60,6 +60,7 @@ class World:
         self,
         store: RecordStore,
         other: RecordStore,
+        clearing: Clearing,
         age_everything: Callable[[float], None],
         break_down: Callable[[], None],
         *,
@@ -67,6 +68,7 @@ class World:
     ) -> None:
         self.store = store
         self.other = other
+        self.clearing = clearing
         self.age_everything = age_everything
         self.break_down = break_down
         self.is_atomic = is_atomic
@@ -75,7 +77,7 @@ class World:
 def memory_world() -> World:
     clock = FakeClock()
     store = FakeRecords(clock)
-    return World(store, store, clock.advance, lambda: setattr(store, "down", True))
+    return World(store, store, store, clock.advance, lambda: setattr(store, "down", True))
 
 
 def directory_world(root: Path, seen: Callable[[RecordStore], RecordStore] = lambda store: store) -> World:
@@ -88,7 +90,7 @@ def directory_world(root: Path, seen: Callable[[RecordStore], RecordStore] = lam
         root.rename(root.with_name("unmounted"))
 
     store, other = FileRecords.make(root), FileRecords(root)
-    return World(seen(store), seen(other), age_everything, unmount)
+    return World(seen(store), seen(other), store, age_everything, unmount)
 
 
 def s3_world(minio: Minio, bucket: str, *, ignores_conditions: bool) -> Iterator[World]:
@@ -96,7 +98,7 @@ def s3_world(minio: Minio, bucket: str, *, ignores_conditions: bool) -> Iterator
         public(minio, bucket)
         client = minio.client(endpoint=aging.endpoint)
         one, other = S3Records(client, bucket, "lab/queue"), S3Records(client, bucket, "lab/queue")
-        yield World(one, other, aging.advance, aging.stop, is_atomic=not ignores_conditions)
+        yield World(one, other, one, aging.advance, aging.stop, is_atomic=not ignores_conditions)
 
 
 @pytest.fixture(params=["memory", "directory", "directory without hard links", "s3", "s3 without conditional put"])
@@ -154,6 +156,22 @@ def test_deleting_what_is_not_there_does_nothing(world: World) -> None:
     world.store.delete("a/c")
     world.store.delete("never/heard/of")
     assert body_of(world.store, "a/b") == b"kept"
+
+
+def test_clearing_removes_what_lies_below_and_nothing_else(world: World) -> None:
+    for key in ("a/b/c", "a/b/d/e", "a/bc", "a/b"):
+        world.store.put(key, b"x")
+    world.clearing.clear("a/b/")
+    assert world.other.list("a/b/").records == {}
+    assert sorted(world.other.list("a/").records) == ["b", "bc"]
+    world.clearing.clear("a/b/")
+
+
+def test_a_whole_store_is_never_cleared(world: World) -> None:
+    world.store.put("a", b"x")
+    with pytest.raises(ValueError, match="never cleared"):
+        world.clearing.clear("")
+    assert world.other.get("a") is not None
 
 
 def test_of_sixteen_that_create_the_same_key_one_wins(world: World) -> None:

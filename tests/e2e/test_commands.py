@@ -119,6 +119,19 @@ def test_submit_waits_shows_the_log_and_answers_with_the_jobs_end(site: Site) ->
     assert (json.loads(failed.stdout)["state"], json.loads(failed.stdout)["exit_code"]) == ("failed", 3)
 
 
+def test_prune_removes_what_is_over_with_all_that_it_left(site: Site) -> None:
+    over, waiting = site.submit(), site.submit(requires={"cpus": 1000})
+    site.until_empty()
+    young = parsed(site, "prune", "--older-than", "1d", "--json")
+    assert (young["removed"], young["jobs"]) == (True, [])
+    shown = parsed(site, "prune", "--older-than", "0s", "--dry-run", "--json")
+    assert [(each["sid"], each["state"]) for each in shown["jobs"]] == [(over, "succeeded")]
+    assert site.output(over) == "done\n"
+    assert over in site.call("prune", "--older-than", "0s")
+    assert [job["sid"] for job in parsed(site, "jobs", "--json")] == [waiting]
+    assert [path for path in site.queue.rglob("*") if over in path.name] == []
+
+
 def test_results_that_cannot_be_written_are_an_error_of_use(site: Site) -> None:
     sid = site.submit()
     site.until_empty()

@@ -91,7 +91,8 @@ def test_each_may_write_what_is_its_work(lab: Path, kind: str, key: str) -> None
         ("agent", "DELETE", "lab/results/s1/commit.json"),
         ("agent", "DELETE", "files/out"),
         *((kind, "PUT", "lab/results/s1/attempts/1.json") for kind in ("submit", "operator")),
-        *((kind, "DELETE", "lab/results/s1/attempts/1.json") for kind in ("submit", "operator")),
+        ("submit", "DELETE", "lab/results/s1/attempts/1.json"),
+        ("submit", "DELETE", "lab/results/s1/commit.json"),
         *((kind, "DELETE", None) for kind in KINDS),
         *((kind, "PUT", "elsewhere/x") for kind in KINDS),
         *((kind, "GET", "elsewhere/x") for kind in KINDS),
@@ -104,6 +105,12 @@ def test_nobody_may_do_more(lab: Path, kind: str, method: str, key: str | None) 
     with pytest.raises(S3Failure) as refused:
         store(lab, kind).call(method, BUCKET, key, body=body)
     assert refused.value.code == "AccessDenied"
+
+
+def test_operators_remove_what_is_over(lab: Path) -> None:
+    for key in ("lab/results/s1/attempts/1/log", "lab/results/s1/attempts/1.json", "lab/results/s1/commit.json"):
+        administrator(lab).call("PUT", BUCKET, key, body=b"{}")
+        store(lab, "operator").call("DELETE", BUCKET, key)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,6 +57,8 @@ def test_two_agents_share_ten_jobs_and_each_is_committed_once(
         sites[1].call("results", sid, "--to", str(tmp_path / sid))
         assert (tmp_path / sid / "out").read_text() == f"{number}\n"
     assert {sites[0].view(sid)["host"] for sid in sids} == {"host-a", "host-b"}
+    sites[0].call("prune", "--older-than", "0s")
+    assert store.list("").prefixes == ("@hosts",)
 
 
 def test_a_result_waits_while_the_server_is_away_and_leaves_when_it_is_back(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -106,6 +107,17 @@ class FileRecords:
                 self._require_store()
             else:
                 sync_path(target.parent)
+
+    def clear(self, prefix: str) -> None:
+        """See ports.Clearing. Links are removed and not followed."""
+        directory = self._root.joinpath(*_below_root(prefix))
+        with translated(directory):
+            try:
+                shutil.rmtree(directory)
+            except FileNotFoundError:
+                self._require_store()
+            else:
+                sync_path(directory.parent)
 
     def _put(self, target: Path, body: bytes, create: bool) -> bool:
         temp = self._write_temp(body)
@@ -224,6 +236,13 @@ class _ClockReading(NamedTuple):
 
     time: float
     boottime: float
+
+
+def _below_root(prefix: str) -> tuple[str, ...]:
+    parts = prefix_parts(prefix)
+    if not parts:
+        raise ValueError("a whole store is never cleared")
+    return tuple(parts)
 
 
 def _boottime() -> float:

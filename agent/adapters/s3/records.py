@@ -90,6 +90,14 @@ class S3Records:
         """Remove the record, durably. ValueError for a key that is none."""
         self._client.call("DELETE", self._bucket, self._name(key))
 
+    def clear(self, prefix: str) -> None:
+        """See ports.Clearing."""
+        if not prefix_parts(prefix):
+            raise ValueError("a whole store is never cleared")
+        for _, found in self._pages(self._prefix + prefix, delimiter=""):
+            for each in found:
+                self._client.call("DELETE", self._bucket, each.object_name or "")
+
     def conditional_put_works(self) -> bool:
         """Say whether the server keeps what is there when it is told so; tried once, on an object of its own."""
         with self._testing:
@@ -156,8 +164,8 @@ class S3Records:
                 return None
             raise
 
-    def _pages(self, prefix: str) -> Iterator[tuple[BaseHTTPResponse, Sequence[Object]]]:
-        query = {"list-type": "2", "delimiter": "/", "encoding-type": "url", "prefix": prefix}
+    def _pages(self, prefix: str, delimiter: str = "/") -> Iterator[tuple[BaseHTTPResponse, Sequence[Object]]]:
+        query = {"list-type": "2", "delimiter": delimiter, "encoding-type": "url", "prefix": prefix}
         while True:
             response = self._client.call("GET", self._bucket, query=query)
             with translated(self._client.where(self._bucket, prefix)):
