@@ -332,13 +332,22 @@ class Waiter:
             pause = min(pause * 2, longest)
 
     def _exit_written(self, record: dict[str, Any], complain: bool) -> bool:
+        """Whether there is nothing more to try."""
         try:
             files.write_json(self._spec.directory, files.EXIT, record)
         except OSError as error:
+            if _was_removed(self._spec.directory):
+                self._complain("it has nowhere to write its result: somebody removed its directory")
+                return True
             if complain:
                 self._complain(f"cannot write its result, trying on: {error}")
             return False
         return True
+
+
+def _was_removed(directory: str) -> bool:
+    """Whether it is gone for good, and not with the file system that it lies on."""
+    return not os.path.exists(directory) and os.path.isdir(os.path.dirname(directory))
 
 
 def _open_marker(spec: Spec) -> int | None:

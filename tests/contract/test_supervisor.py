@@ -139,6 +139,15 @@ def test_result_waits_for_room_on_the_disk(supervision: Supervision, tmp_path: P
     assert supervision.ended("a").exit_code == 5
 
 
+def test_waiter_of_a_directory_that_somebody_removed_ends_and_says_so(supervision: Supervision, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    run = supervision.shell("a", f"until [ -e {go} ]; do sleep 0.05; done")
+    shutil.rmtree(supervision.attempts / "a")
+    go.touch()
+    wait_until(lambda: not processes.alive(run.waiter), 20, "the waiter ends")
+    assert "a: it has nowhere to write its result" in supervision.holder_log()
+
+
 def test_environment_of_the_job_is_complete_and_never_on_disk(supervision: Supervision) -> None:
     secret = "s3cr3t-only-in-memory"
     supervision.shell("a", "env; sleep 0.1", env={"TOKEN": secret, "PATH": os.defpath})
