@@ -52,7 +52,9 @@ def units() -> dict[str, str]:
         "edge-lab-minio.service": _server(
             "the store of an offline lab (MinIO)",
             f"{MINIO} server {DIRECTORY}/minio --address ${{MINIO_LISTENS}} --certs-dir {DIRECTORY}/certificates",
-            f"EnvironmentFile={DIRECTORY}/minio.env\nEnvironment=HOME={DIRECTORY}\nLimitNOFILE=65536\n",
+            f"EnvironmentFile={DIRECTORY}/minio.env\nEnvironment=HOME={DIRECTORY}\nLimitNOFILE=65536\n"
+            "# It asks the kernel for the addresses of this machine, and ends when it may not.\n"
+            "RestrictAddressFamilies=AF_NETLINK\n",
         ),
         "edge-lab-mosquitto.service": _server(
             "the broker of an offline lab (Mosquitto)",

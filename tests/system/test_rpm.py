@@ -43,10 +43,7 @@ def root(tmp_path: Path, arch: str) -> Iterator[Path]:
 
 def rpm(root: Path, *argv: str) -> Completed:
     """Run rpm on the root. Its database knows nothing of Debian's packages, so no dependency is looked for."""
-    done = run(
-        ("rpm", "--root", str(root), "--nodeps", "--ignorearch", "--define", "_dbpath /var/lib/rpm", *argv),
-        CALL_TIMEOUT,
-    )
+    done = run(("rpm", "--root", str(root), "--nodeps", "--define", "_dbpath /var/lib/rpm", *argv), CALL_TIMEOUT)
     assert done.status == 0, done.err
     return done
 
@@ -59,7 +56,7 @@ def inside(root: Path, *argv: str) -> str:
 
 
 def test_install_upgrade_and_removal(rpms: Packages, root: Path) -> None:
-    printed = rpm(root, "--install", str(rpms.rpm)).out
+    printed = rpm(root, "--ignorearch", "--install", str(rpms.rpm)).out
     assert "sudo systemctl enable --now edge-agent" in printed
     assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
     assert inside(root, "stat", "-c", "%U:%G %a", "/var/lib/edge-agent") == "edge-agent:edge-agent 700"
@@ -70,10 +67,10 @@ def test_install_upgrade_and_removal(rpms: Packages, root: Path) -> None:
     settings.write_text(settings.read_text() + "# mine\n")
     kept = root / "var/lib/edge-agent/kept"
     kept.touch()
-    rpm(root, "--upgrade", str(rpms.next_rpm))
+    rpm(root, "--ignorearch", "--upgrade", str(rpms.next_rpm))
     assert inside(root, "edge-agent", "--version") == f"edge-agent {NEXT}"
     assert settings.read_text().endswith("# mine\n")
-    rpm(root, "--upgrade", "--oldpackage", str(rpms.rpm))
+    rpm(root, "--ignorearch", "--upgrade", "--oldpackage", str(rpms.rpm))
     assert inside(root, "edge-agent", "--version") == f"edge-agent {VERSION}"
     assert settings.read_text().endswith("# mine\n")
 
