@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 bin := .venv/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 locks := packaging/requirements
-suites := $(wildcard tests/contract tests/e2e tests/escape)
+suites := $(wildcard tests/contract tests/e2e tests/escape tests/chaos)
 
 .PHONY: help
 help: ## show this list
