@@ -15,7 +15,7 @@ import msgspec
 from agent.attempt import Attempt, Ending, Event, State
 from agent.committing import commit, publish, supersede
 from agent.context import Context, Queue
-from agent.model.records import AttemptRecord
+from agent.model.records import AttemptRecord, Outcome
 from agent.model.usage import Moved, Usage
 from agent.observing import tell_end
 from agent.policy import SETTLING, Case, Message, counted, give_back_delay, settle
@@ -88,7 +88,13 @@ def _store(
     context: Context, queue: Queue, attempt: Attempt, case: Case, earlier: Sequence[AttemptRecord]
 ) -> Conclusion:
     """Save what the attempt made; then commit it as the result, or record its end and give the job back."""
-    attempt = msgspec.structs.replace(attempt, artifacts=tuple(stage_out(context, attempt)))
+    made = stage_out(context, attempt)
+    attempt = msgspec.structs.replace(attempt, artifacts=made.artifacts)
+    if made.fault is not None and attempt.end.outcome is Outcome.SUCCEEDED:
+        # Without one of its outputs it has not done its work.
+        ending = msgspec.structs.replace(attempt.end, outcome=Outcome.FAILED, reason=made.fault)
+        attempt = msgspec.structs.replace(attempt, ending=ending)
+        case = settle(ending, attempt.job, earlier)
     attempt = context.counted(attempt)
     if attempt.cargo.direct and is_overtaken(queue.results, attempt):
         # Its outputs may not be where the job wants them: only the newer attempt may store there.

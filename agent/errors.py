@@ -15,6 +15,7 @@
     ├── JobFault                    exit 1   the job cannot work as it was written, on any host
     │   ├── ArtifactMissing                  an input that does not exist
     │   ├── ArtifactMismatch                 content whose digest is not the one that was promised
+    │   ├── OutputTooLarge                   an output that shows far more bytes than the disk that the job has
     │   └── UnsafeArchive                    an archive member that would leave its directory
     └── HostFault                   exit 1   this host failed the job; another host may do better
         └── DiskFull                         it had no room; nothing is wrong with it or the job otherwise
@@ -114,6 +115,10 @@ class ArtifactMissing(JobFault):
 
 class ArtifactMismatch(JobFault):
     """Content that was fetched does not have the digest that the job promised."""
+
+
+class OutputTooLarge(JobFault):
+    """An output of more bytes than the job's disk can hold: sparse files, or links that multiply one."""
 
 
 class UnsafeArchive(JobFault):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import InvalidInput, JobFault
+from agent.errors import InvalidInput, JobFault, OutputTooLarge
 from agent.model.job import Output
 from agent.model.records import Artifact, Outcome
 from agent.saving import save, store, upload
@@ -16,22 +16,40 @@ from agent.transfer.stream import chunks
 log = logging.getLogger(__name__)
 
 
-def stage_out(context: Context, attempt: Attempt) -> Iterator[Artifact]:
-    """Save the log and the outputs that the end of the attempt calls for; yield what was there."""
+class Made(NamedTuple):
+    """What of an attempt is saved, and what is wrong with the rest."""
+
+    artifacts: tuple[Artifact, ...]
+    fault: str | None = None
+
+
+def stage_out(context: Context, attempt: Attempt) -> Made:
+    """Save the log and the outputs that the end of the attempt calls for."""
     directory = context.directory(attempt.id)
+    artifacts: list[Artifact] = []
+    fault = None
     if (directory / "log").exists():
         with (directory / "log").open("rb") as stream:
-            yield store(context, attempt, "log", chunks(stream))
-    if not (directory / "work").exists():
-        return
-    for output in attempt.job.outputs:
+            artifacts.append(store(context, attempt, "log", chunks(stream)))
+    wanted = attempt.job.outputs if (directory / "work").exists() else ()
+    for output in wanted:
         if output.when == "success" and attempt.end.outcome is not Outcome.SUCCEEDED:
             continue
-        if output.path not in attempt.cargo.direct or not _uploaded(context, attempt, output):
-            uri = None if output.path in attempt.cargo.direct else output.uri
-            saved = save(context, attempt, output.path, f"outputs/{output.path}", uri)
-            if saved is not None:
-                yield saved
+        try:
+            saved = _saved(context, attempt, output)
+        except OutputTooLarge as error:
+            log.error("an output is not saved", extra={"event": "output-too-large", "reason": str(error)})
+            fault = fault or str(error)
+        else:
+            artifacts += [] if saved is None else [saved]
+    return Made(tuple(artifacts), fault)
+
+
+def _saved(context: Context, attempt: Attempt, output: Output) -> Artifact | None:
+    is_direct = output.path in attempt.cargo.direct
+    if is_direct and _uploaded(context, attempt, output):
+        return None
+    return save(context, attempt, output.path, f"outputs/{output.path}", None if is_direct else output.uri)
 
 
 def _uploaded(context: Context, attempt: Attempt, output: Output) -> bool:

@@ -240,6 +240,17 @@ def test_outputs_lead_nowhere_out_of_the_jobs_directory(
     assert untouched(victim)
 
 
+def test_outputs_that_take_no_disk_do_not_fill_the_store(users_site: Callable[..., Site]) -> None:
+    site = users_site()
+    script = "mkdir many; for n in $(seq 500); do truncate -s 1M many/$n; done"
+    outputs = [{"path": "many"}]
+    sid = site.submit(script, outputs=outputs, requires={"disk": "1MiB"}, checkpoint={"path": "many", "every": "1s"})
+    site.until_empty()
+    assert site.state_of(sid) == "failed"
+    assert 'output "many": more than 66 MiB' in site.view(sid)["reason"]
+    assert sum(path.stat().st_size for path in site.queue.rglob("*") if path.is_file()) < 1024**2
+
+
 def test_a_checkpoint_of_links_is_not_followed_when_it_is_restored_and_read(
     users_site: Callable[..., Site], victim: Path
 ) -> None:

@@ -65,6 +65,19 @@ def test_an_output_that_leaves_the_jobs_directory_is_not_saved(made: World) -> N
     assert made.artifact_names(sid) == ["log"]
 
 
+@pytest.mark.parametrize("path", ["tree", "tree/1"])
+def test_outputs_that_show_far_more_than_the_jobs_disk_are_not_saved_and_fail_it(made: World, path: str) -> None:
+    script = "mkdir tree; truncate -s 200M tree/1; echo small > small"
+    sid = made.submit(script, requires={"disk": "1MiB"}, outputs=[{"path": path}, {"path": "small"}])
+    made.run_one()
+    commit = made.commit(sid)
+    assert commit.outcome is Outcome.FAILED
+    assert commit.reason is not None
+    assert commit.reason.startswith(f'output "{path}": more than 66 MiB')
+    assert made.artifact_names(sid) == ["log", "outputs/small"]
+    assert made.leftovers() == []
+
+
 def test_artifacts_say_their_size_and_digest(made: World) -> None:
     sid = made.submit("printf abc > out", outputs=[{"path": "out"}])
     made.run_one()
