@@ -71,6 +71,7 @@ have systemd-nspawn || install_packages systemd-container
 have mmdebstrap || install_packages mmdebstrap
 have qemu-aarch64-static || install_packages qemu-user-static binfmt-support
 have lintian || install_packages lintian
+have gpg || install_packages gnupg
 have rpm || install_packages rpm
 have rpmlint || install_packages rpmlint
 have arch-test || install_packages arch-test
