@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount file systems")
 MIB = 1024**2
+_EXT4_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)
 
 
 @contextmanager
@@ -43,3 +46,12 @@ def fill(place: Path) -> Path:
     finally:
         os.close(descriptor)
     return filler
+
+
+def break_down(place: Path) -> None:
+    """Let the ext4 file system at `place` fail for good: names are found, each read and write is an I/O error."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(descriptor, _EXT4_SHUTDOWN, _NO_LOG_FLUSH)
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 5.0
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, key TEXT UNIQUE, body BLOB)"
+_WRITE_AGAIN = f"PRAGMA user_version = {SCHEMA_VERSION}"  # a page and its sync, though nothing changes
 _PUT = "INSERT INTO entries (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body"
 
 
@@ -33,6 +35,7 @@ class SqliteJournal:
         self._path = path
         self._make_room = make_room
         self._lock = threading.Lock()
+        self._trouble: str | None = None
         with self._translated():
             self._connection = self._with_room(self._opened)
 
@@ -59,14 +62,29 @@ class SqliteJournal:
             rows = self._connection.execute("SELECT key, body FROM entries ORDER BY id").fetchall()
         return {key: bytes(body) for key, body in rows}
 
+    def trouble(self) -> str | None:
+        """Say why the last write failed, as long as nothing can be written; None where all is well.
+
+        The disk is asked only after a write that failed.
+        """
+        if self._trouble is not None:
+            with contextlib.suppress(HostFault):
+                self._write(_WRITE_AGAIN, ())
+        return self._trouble
+
     def close(self) -> None:
         """Close the file; the journal is of no use afterwards."""
         with self._lock, self._translated():
             self._connection.close()
 
     def _write(self, statement: str, values: tuple[str | bytes, ...]) -> None:
-        with self._lock, self._translated():
-            self._with_room(lambda: self._connection.execute(statement, values))
+        try:
+            with self._lock, self._translated():
+                self._with_room(lambda: self._connection.execute(statement, values))
+        except HostFault as error:
+            self._trouble = self._trouble or str(error)  # one disk has many words for its end: the first one stays
+            raise
+        self._trouble = None
 
     def _with_room(self, task: Callable[[], T]) -> T:
         while True:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from agent.checks.finding import Bench, Finding, doubtful, failed, good
 from agent.errors import EdgeAgentError
@@ -23,10 +26,24 @@ def check_state_dir(bench: Bench) -> Iterator[Finding]:
     """The state directory is there, or can be made, and can be written to."""
     bench.prepare()
     name, place = "state-dir", bench.state_dir
-    if os.access(place, os.W_OK | os.X_OK):
-        yield good(name, f"{place} can be written to")
-    else:
+    if not os.access(place, os.W_OK | os.X_OK):
         yield failed(name, f"this user cannot write to {place}", "change its owner, or set agent.state_dir")
+    elif (why := _write_trouble(place)) is not None:
+        yield failed(name, f"a file in {place} cannot be written: {why}", "check its disk: the kernel's log says more")
+    else:
+        yield good(name, f"{place} can be written to")
+
+
+def _write_trouble(place: Path) -> str | None:
+    """Write a file and sync it; return why that fails, None where it does not. A full disk is another check's."""
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return None if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
+    return None
 
 
 def check_disk(bench: Bench) -> Iterator[Finding]:

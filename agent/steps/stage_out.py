@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from agent.attempt import Attempt
 from agent.context import Context
-from agent.errors import InvalidInput, JobFault, OutputTooLarge
+from agent.errors import HostFault, InvalidInput, JobFault, OutputTooLarge
 from agent.model.job import Output
 from agent.model.records import Artifact, Outcome
 from agent.saving import save, store, upload
@@ -24,7 +24,18 @@ class Made(NamedTuple):
 
 
 def stage_out(context: Context, attempt: Attempt) -> Made:
-    """Save the log and the outputs that the end of the attempt calls for."""
+    """Save the log and the outputs that the end of the attempt calls for.
+
+    Raises HostFault where they cannot be read: a disk that fails.
+    """
+    try:
+        return _made(context, attempt)
+    except OSError as error:
+        place = context.directory(attempt.id)
+        raise HostFault(f"what attempt {attempt.id} left in {place} cannot be read: {error}; check the disk") from error
+
+
+def _made(context: Context, attempt: Attempt) -> Made:
     directory = context.directory(attempt.id)
     artifacts: list[Artifact] = []
     fault = None

@@ -64,6 +64,7 @@ from agent.telling import Telling
 from agent.wishes import Wishes
 
 if TYPE_CHECKING:
+    from agent.adapters.journal import SqliteJournal
     from agent.adapters.mqtt import MqttConnection
     from agent.adapters.prometheus import MetricsServer
 from agent.studioml.reading import Keys
@@ -258,10 +259,15 @@ class Parts:
         )
 
     @cached_property
-    def context(self) -> Context:
-        """What the workers have in their hands."""
+    def journal(self) -> SqliteJournal:
+        """What the agent remembers over its own death."""
         from agent.adapters.journal import SqliteJournal
 
+        return SqliteJournal(self.config.state_dir / "journal.sqlite", self.reserve.give)
+
+    @cached_property
+    def context(self) -> Context:
+        """What the workers have in their hands."""
         config = self.config
         return Context(
             host_id=self._host_id(),
@@ -274,7 +280,7 @@ class Parts:
             observers=self._observers,
             images=images_of(config, self.stores.access, self.cache, self.presence.profile, self.clock),
             runtime=self.runtime,
-            journal=SqliteJournal(config.state_dir / "journal.sqlite", self.reserve.give),
+            journal=self.journal,
             ledger=self.ledger,
             leases=Leases(self.lease_every, self._stop_job),
             board=self.board,
@@ -446,6 +452,10 @@ class Parts:
         wanted = self.config.outbox
         return Limit(wanted.results, self.ledger.share.disk // 2 if wanted.limit is None else wanted.limit)
 
+    def _room(self) -> Room:
+        size = self.config.resources.agent_reserve
+        return Room(self.board, self.reserve, self.config.state_dir, size, self.journal.trouble)
+
     def _server(self, desk: Desk) -> Server:
         try:
             return Server(self.config.state_dir, desk.handle)
@@ -476,7 +486,7 @@ class Parts:
             mode=load_mode(self.config.state_dir, faulty=not self.until_empty),
             projects=self._projects,
             gpu_sampling=GpuSampling(self.board, NvmlSamples(self.config.state_dir), self.context.gpu_uses),
-            room=Room(self.board, self.reserve, self.config.state_dir, self.config.resources.agent_reserve),
+            room=self._room(),
             wishes=self.wishes,
             telling=self.telling,
             notify=notify,

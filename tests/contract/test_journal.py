@@ -209,3 +209,17 @@ def test_a_write_that_cannot_be_synced_does_not_pass_for_durable(tmp_path: Path)
     with pytest.raises(HostFault):
         refusing({"fdatasync": errno.EIO, "fsync": errno.EIO}, lambda: journal.put("b", b"2"))
     journal.close()
+
+
+def test_a_journal_in_trouble_says_why_until_a_write_is_synced_again(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db")
+    broken = {"fdatasync": errno.EIO, "fsync": errno.EIO}
+    assert refusing(broken, journal.trouble) is None, "it has not written yet"
+    with pytest.raises(HostFault) as raised:
+        refusing(broken, lambda: journal.put("a", b"1"))
+    assert refusing(broken, journal.trouble) == str(raised.value)
+    assert refusing({"pwrite": errno.EROFS}, journal.trouble) == str(raised.value), "the first reason stays"
+    assert journal.trouble() is None
+    journal.put("b", b"2")
+    assert journal.load()["b"] == b"2"
+    journal.close()

@@ -267,3 +267,37 @@ def test_a_given_back_job_is_claimable_by_others_only_when_all_is_saved(made: Wo
     made.stores.artifacts.down = False
     assert deliver(made.context, attempt).state is State.RELEASED
     assert made.attempts(attempt.sid)[0].outcome is Outcome.FAILED
+
+
+# --- what cannot be read ---
+
+
+def test_results_that_a_failing_disk_does_not_give_back_wait_with_the_reason(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt = finished(made)
+    log = made.context.directory(attempt.id) / "log"
+    log.unlink()
+    log.mkdir()  # reading it fails
+    follow(made.context, attempt)
+    (live,) = made.context.board.live()
+    assert live.waiting is not None
+    assert live.waiting.startswith(f"what attempt {attempt.id} left in ")
+    assert "internal-error" not in [getattr(record, "event", None) for record in caplog.records]
+    log.rmdir()
+    follow(made.context, live.attempt)
+    assert made.commit(attempt.sid).outcome is Outcome.SUCCEEDED
+
+
+def test_a_result_is_stored_once_while_the_journal_fails_and_its_job_stays_until_it_is_noted(made: World) -> None:
+    attempt = finished(made)
+    made.journal.down = True
+    for _ in range(2):
+        follow(made.context, attempt)
+    assert made.commit(attempt.sid).token == attempt.token
+    assert made.waiting() == [attempt.sid]
+    assert [live.waiting is not None for live in made.context.board.live()] == [True]
+    made.journal.down = False
+    made.until_over()
+    assert (made.waiting(), made.context.board.live()) == ([], ())
+    assert [record.outcome for record in made.attempts(attempt.sid)] == [Outcome.SUCCEEDED], "it has not run again"

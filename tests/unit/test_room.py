@@ -21,7 +21,8 @@ class Host:
         self.board = Board()
         self.board.set_mode(Mode("ready"))
         self.reserve = FakeReserve(size, 10 * SIZE)
-        self.room = Room(self.board, self.reserve, Path("/state"), size)
+        self.trouble: str | None = None
+        self.room = Room(self.board, self.reserve, Path("/state"), size, lambda: self.trouble)
         self.now = 100.0
 
     def look(self) -> bool:
@@ -86,6 +87,23 @@ def test_without_a_job_nothing_is_given_up() -> None:
     host.reserve.used += host.reserve.free()
     host.look()
     assert host.reserve.kept == SIZE
+
+
+def test_while_the_journal_cannot_be_written_new_work_is_held_and_the_operator_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host = Host()
+    assert host.look()
+    host.trouble = "journal: disk I/O error"
+    assert not host.look()
+    assert not host.look()
+    assert host.board.problems() == {"journal": "journal: disk I/O error"}
+    assert host.board.mode.held == "journal: journal: disk I/O error"
+    host.trouble = None
+    assert host.look()
+    assert host.board.problems() == {}
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert messages == ["journal cannot be written: no new jobs are taken"]
 
 
 def test_without_a_reserve_a_full_disk_is_for_matching_to_see() -> None:

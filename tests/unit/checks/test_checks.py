@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from agent.checks import CHECKS, Bench, Finding, examine
 from agent.errors import BrokerRefused, HostFault, StoreUnavailable, Unavailable
 from agent.model.capabilities import Capabilities, Problem, RuntimeFacts
 
+from tests.contract.refused_calls import refusing
 from tests.fakes import FakeArtifacts, FakeClock, FakeRecords
 from tests.unit.probes.fakehost import FakeHost
 
@@ -162,6 +164,18 @@ def test_a_state_directory_that_cannot_be_written_to_fails(new_bench: NewBench, 
     status, message, remedy = only(new_bench(state_dir=tmp_path / "gone"), "state-dir")
     assert (status, message) == ("failure", f"this user cannot write to {tmp_path / 'gone'}")
     assert "agent.state_dir" in remedy
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_state_directory_whose_disk_fails_is_noticed_by_writing_there(
+    new_bench: NewBench, tmp_path: Path, call: str
+) -> None:
+    bench = new_bench(state_dir=tmp_path)
+    status, message, remedy = refusing({call: errno.EIO}, lambda: only(bench, "state-dir"))
+    assert (status, message) == ("failure", f"a file in {tmp_path} cannot be written: Input/output error")
+    assert "disk" in remedy
+    assert refusing({call: errno.ENOSPC}, lambda: only(bench, "state-dir"))[0] == "ok", "that is for another check"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
