@@ -12,6 +12,9 @@ import msgspec
 from agent.ports import Clearing
 from agent.results import Results
 
+# An attempt that goes on writes its record anew within each lease; none is renewed as seldom as this, in seconds.
+_GOES_ON = 86400.0
+
 
 class Overdue(msgspec.Struct, frozen=True):
     """A job that has been over for `age` seconds by the store's clock. size: the bytes of its result's artifacts."""
@@ -25,16 +28,21 @@ class Overdue(msgspec.Struct, frozen=True):
 def overdue(results: Results, queued: Collection[str], older_than: float) -> Iterator[Overdue]:
     """Yield the jobs whose result is older than `older_than` seconds, but for those that are still on their queue.
 
-    Whoever settles such a job later finds its result. Jobs without a result are never among them: what waits, runs, or
-    lies among the dead letters stays.
+    Whoever settles such a job later finds its result, and so does a late attempt that still goes on. Jobs without a
+    result are never among them: what waits, runs, or lies among the dead letters stays.
     """
     for sid in results.sids():
         if sid in queued:
             continue
         age = results.over_for(sid)
         commit = results.committed(sid) if age is not None and age >= older_than else None
-        if age is not None and commit is not None:
+        if age is not None and commit is not None and not _goes_on(results, sid):
             yield Overdue(sid, commit.outcome.value, age, sum(each.size for each in commit.artifacts))
+
+
+def _goes_on(results: Results, sid: str) -> bool:
+    """Say whether a late attempt may still be running: without the commit it would make one of its own."""
+    return any(record.outcome is None and age < _GOES_ON for record, age in results.attempts(sid))
 
 
 def remove(results: Results, clearing: Clearing, sid: str) -> None:

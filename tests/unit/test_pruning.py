@@ -49,6 +49,15 @@ def test_a_job_that_its_host_has_not_settled_yet_is_left(made: World) -> None:
     assert found(made) == [sid]
 
 
+def test_a_job_with_a_late_attempt_that_goes_on_is_left(made: World) -> None:
+    sid = made.submit()
+    made.run_one()
+    made.overtake(sid, 2)
+    assert found(made, 0.0) == []
+    made.clock.advance(DAY)
+    assert found(made, 0.0) == [sid]
+
+
 def test_nothing_is_left_of_a_removed_job_and_all_of_others(made: World) -> None:
     old = made.submit()
     made.run_one()
