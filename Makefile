@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 bin := .venv/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 locks := packaging/requirements
-suites := $(wildcard tests/contract tests/e2e tests/escape tests/chaos)
+# What takes longest begins first.
+suites := $(wildcard tests/chaos tests/contract tests/e2e tests/escape)
 
 .PHONY: help
 help: ## show this list
