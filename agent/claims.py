@@ -340,10 +340,16 @@ class StoreQueue:
             self._urgencies[key] = _read_urgency(stored.body) if stored else _UNKNOWN
 
     def _take(self, waiting: Waiting) -> Delivery | None:
-        stored = self._records.get(waiting.key)
+        # The mark comes first: who settles the job after this look at it removes the mark, too.
+        self._mark(waiting.sid, waiting.key)
+        stored = None
+        try:
+            stored = self._records.get(waiting.key)
+        finally:
+            if stored is None:
+                self._unmark(Lease(waiting.sid, waiting.key))
         if stored is None:
             return None  # settled since it was listed
-        self._mark(waiting.sid, waiting.key)
         self._own.hold(waiting.sid)
         self._note_turn(waiting, stored.body)
         submitted_at = self._clock.time() - stored.age

@@ -510,3 +510,22 @@ def test_a_job_settled_between_listing_and_reading_is_not_delivered(lab: Lab) ->
     lab.records = Vanishing(lab.clock)  # type: ignore[assignment]
     lab.submit("job-1")
     assert lab.agent().pull(0) is None
+
+
+def test_a_job_settled_while_it_is_taken_leaves_no_mark(lab: Lab) -> None:
+    """By another thread of the same agent: a job whose commit was found is given back, and taken again at once."""
+    lab.submit("a")
+    agent = lab.agent()
+    put = lab.records.put
+    pulled: list[str] = []
+
+    def settle_first(key: str, body: bytes, *, create: bool = False) -> bool:
+        if not pulled:
+            pulled.append(key)
+            agent.settle(Lease("a", key.partition("~")[0]))
+        return put(key, body, create=create)
+
+    lab.records.put = settle_first  # type: ignore[method-assign]
+    assert agent.pull(0) is None
+    assert pulled == ["pending/any-none/a~host-1"]
+    assert lab.records.list("pending/any-none/").records == {}
